@@ -1,0 +1,403 @@
+"""The client against the real server: python -m unittest.
+
+COPYDESK_BIN names the server's binary; otherwise it is looked for where cargo puts it. The tiny
+model of the Rust tests answers: its labels are nonsense, but shapes, places and errors are right.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+import unittest
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+import classify
+import reflection
+from copydesk_client import (
+    Answer,
+    Article,
+    ClassifyOptions,
+    Client,
+    CopydeskError,
+    Failure,
+    Party,
+    PartyList,
+    Restart,
+    Sentence,
+    SentenceType,
+    Summary,
+)
+
+HERE = Path(__file__).resolve().parent
+ROOT = HERE.parent.parent
+TEXT = "The league met in Port Ellis 🦊. “We go,” said Ida Brandt.\n\nOster 🦊🦊 blamed Norland."
+LONG = "The league met in Port Ellis and left again in the morning. "
+
+
+def binary() -> str:
+    if given := os.environ.get("COPYDESK_BIN"):
+        return given
+    for kind in ("debug", "release"):
+        if (path := ROOT / "target" / kind / "copydesk").exists():
+            return str(path)
+    raise FileNotFoundError("no server; `cargo build` first, or set COPYDESK_BIN")
+
+
+class Server:
+    """A server process; `url` is where it listens."""
+
+    def __init__(self, *flags: str, address: str = "127.0.0.1:0") -> None:
+        model = str(ROOT / "tests" / "fixtures" / "tiny")
+        command = [binary(), "serve", "--addr", address, "--model", model, "--log-format", "json"]
+        self._process = subprocess.Popen([*command, *flags], stderr=subprocess.PIPE, text=True)
+        assert self._process.stderr
+        for line in self._process.stderr:
+            fields: dict[str, Any] = json.loads(line).get("fields", {})
+            if fields.get("message") == "listening":
+                self.address = fields["address"]
+                break
+        else:
+            raise RuntimeError(f"the server ended with {self._process.wait()} before it listened")
+        self.url = f"http://{self.address}"
+        # Its log is read on, so that it never waits for us.
+        threading.Thread(target=self._process.stderr.read, daemon=True).start()
+        with Client(self.url) as client:
+            for _ in range(200):
+                if client.serving():
+                    return
+                time.sleep(0.1)
+        raise TimeoutError("the server does not come to serve")
+
+    def stop(self, kind: int = signal.SIGKILL) -> int:
+        """Ends it, at once unless told otherwise; its exit code."""
+        self._process.send_signal(kind)
+        return self._process.wait(timeout=40)
+
+    def restart(self, kind: int) -> Server:
+        """Ends it, and starts another in its place."""
+        self.stop(kind)
+        return Server(address=self.address)
+
+
+class ClientTest(unittest.TestCase):
+    server: Server
+    client: Client
+
+    @classmethod
+    def setUpClass(cls) -> None:
+        cls.server = Server()
+        cls.addClassCleanup(cls.server.stop)
+        cls.client = Client(cls.server.url, timeout=60)
+        cls.addClassCleanup(cls.client.close)
+
+    def test_sentences_stream_then_the_summary(self) -> None:
+        *sentences, summary = self.client.stream(Article(text=TEXT))
+        self.assertTrue(all(isinstance(sentence, Sentence) for sentence in sentences))
+        self.assertIsInstance(summary, Summary)
+
+    def test_an_answer_is_whole(self) -> None:
+        answer = self.client.classify(Article(text=TEXT))
+        sentences = answer.sentences
+        self.assertEqual([s.index for s in sentences], [0, 1, 2])
+        self.assertEqual([s.paragraph for s in sentences], [0, 0, 1])
+        self.assertEqual(answer.summary.sentence_count, 3)
+        for sentence in sentences:
+            scores = sentence.type_scores
+            total = sum(getattr(scores, name) for name in classify.TYPES)
+            self.assertAlmostEqual(total, 1.0, places=4)
+            self.assertNotEqual(sentence.type, SentenceType.SENTENCE_TYPE_UNSPECIFIED)
+
+    def test_sentences_come_before_the_whole_article_is_read(self) -> None:
+        with contextlib.closing(self.client.stream(Article(text=LONG * 5_000))) as stream:
+            self.assertIsInstance(next(stream), Sentence)
+
+    def test_offsets_are_code_points(self) -> None:
+        parties = PartyList(items=[Party(id="n", name="Norland"), Party(id="o", name="Oster")])
+        answer = self.client.classify(Article(id="a", text=TEXT, parties=parties))
+        self.assertEqual(answer.article_id, "a")
+        for sentence in answer.sentences:
+            span = sentence.span
+            self.assertEqual(TEXT[span.code_point_start : span.code_point_end], sentence.text)
+        named = answer.sentences[2].parties
+        self.assertEqual([p.party_id for p in named], ["o", "n"], "in the order of the sentence")
+        for party in named:
+            (mention,) = party.mentions
+            span = mention.span
+            self.assertEqual(TEXT[span.code_point_start : span.code_point_end], party.name)
+        ids = [p.id for p in answer.summary.parties]
+        self.assertEqual(ids, ["n", "o"], "in the caller's order")
+
+    def test_low_scores_are_unspecified(self) -> None:
+        answer = self.client.classify(Article(text="Rain."), ClassifyOptions(min_confidence=1.0))
+        self.assertEqual(answer.summary.type_counts.unspecified, 1)
+
+    def test_what_is_wrong_is_told_by_field(self) -> None:
+        parties = PartyList(items=[Party(id="a", name="A"), Party(id="a", name="B")])
+        with self.assertRaises(CopydeskError) as caught:
+            self.client.classify(Article(text="A.", parties=parties))
+        error = caught.exception
+        self.assertIs(error.code, grpc.StatusCode.INVALID_ARGUMENT)
+        self.assertEqual((error.reason, error.field), ("DUPLICATE_PARTY_ID", "parties[1].id"))
+        self.assertTrue(error.message)
+
+    def test_a_bad_article_costs_only_itself(self) -> None:
+        articles = [
+            Article(id="a", text="One. Two."),
+            Article(id="b", text="  "),
+            Article(id="a", text="Again."),
+            Article(id="c", text="Four."),
+        ]
+        outcomes = list(self.client.classify_all(articles))
+        self.assertEqual([o.article_id for o in outcomes], ["a", "b", "a", "c"])
+        kinds = [type(outcome) for outcome in outcomes]
+        self.assertEqual(kinds, [Answer, Failure, Failure, Answer])
+        reasons = [o.error.reason for o in outcomes if isinstance(o, Failure)]
+        self.assertEqual(reasons, ["EMPTY_TEXT", "DUPLICATE_ARTICLE_ID"])
+
+    def test_an_article_too_large_to_read_costs_only_itself(self) -> None:
+        articles = [
+            Article(id="a", text="One."),
+            Article(id="b", text="x" * (9 << 20)),
+            Article(id="c", text="Three."),
+        ]
+        with self.assertLogs("copydesk"):
+            outcomes = list(self.client.classify_all(articles))
+        codes = [o.error.code if isinstance(o, Failure) else None for o in outcomes]
+        self.assertEqual(codes, [None, grpc.StatusCode.OUT_OF_RANGE, None])
+
+    def test_an_endless_corpus_is_drawn_from_as_it_is_answered(self) -> None:
+        drawn = 0
+
+        def endless() -> Iterator[Article]:
+            nonlocal drawn
+            while True:
+                drawn += 1
+                yield Article(id=f"a{drawn}", text="One. Two.")
+
+        outcomes = self.client.classify_all(endless(), ahead=4)
+        for number in range(1, 21):
+            self.assertEqual(next(outcomes).article_id, f"a{number}")
+            self.assertLessEqual(drawn, number + 5)
+        outcomes.close()
+
+    def test_what_the_source_raises_comes_after_what_it_gave(self) -> None:
+        def failing() -> Iterator[Article]:
+            yield Article(id="a", text="One.")
+            raise KeyError("the archive is gone")
+
+        outcomes = self.client.classify_all(failing())
+        self.assertEqual(next(outcomes).article_id, "a")
+        with self.assertRaises(KeyError):
+            next(outcomes)
+
+    def test_an_empty_corpus_has_no_answers(self) -> None:
+        self.assertEqual(list(self.client.classify_all([])), [])
+
+    def test_a_deadline_passes(self) -> None:
+        article = Article(id="a", text=LONG * 10_000)
+        with Client(self.server.url, timeout=0.3) as hasty:
+            asks: list[Callable[[], object]] = [
+                lambda: hasty.classify(article),
+                lambda: list(hasty.classify_all([article])),
+            ]
+            for ask in asks:
+                with self.assertRaises(CopydeskError) as caught:
+                    ask()
+                self.assertIs(caught.exception.code, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+    def test_a_corpus_may_take_longer_than_one_stream(self) -> None:
+        def slow() -> Iterator[Article]:
+            for number in range(4):
+                yield Article(id=f"a{number}", text="One.")
+                time.sleep(0.4)
+
+        with Client(self.server.url, timeout=1.0) as client:
+            outcomes = list(client.classify_all(slow()))
+        self.assertEqual([o.article_id for o in outcomes], ["a0", "a1", "a2", "a3"])
+        self.assertTrue(all(isinstance(o, Answer) for o in outcomes))
+
+    def test_the_model_tells_itself_and_its_limits(self) -> None:
+        answer = self.client.model()
+        self.assertEqual(answer.model.identity.revision, "fixture")
+        self.assertGreater(answer.limits.text_bytes, 0)
+
+    def test_health_is_by_name(self) -> None:
+        self.assertTrue(self.client.serving())
+        with Client("http://127.0.0.1:1") as nobody:
+            self.assertFalse(nobody.serving())
+
+    def test_reflection_is_enough(self) -> None:
+        # In a process of its own, so that no stub can have told it the contract.
+        command = [sys.executable, str(HERE / "reflection.py"), self.server.url]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        self.assertEqual(ran.returncode, 0, ran.stderr)
+        self.assertIn('"text": "“We go,” said Ida Brandt."', ran.stdout)
+        self.assertIn('"sentenceCount": 2', ran.stdout)
+        with grpc.insecure_channel(self.server.address) as channel:
+            service = reflection.Reflected(channel, reflection.SERVICE)
+            (model,) = service.call("GetModel", {})
+        self.assertEqual(len(model.model.identity.sha256), 64)
+
+    def test_json_is_that_of_the_bundled_client(self) -> None:
+        file = ROOT / "examples" / "articles" / "articles.jsonl"
+        flags = ["--format", "jsonl", str(file)]
+        bundled = [binary(), "classify", "--server", self.server.url, *flags]
+        expected = subprocess.run(bundled, capture_output=True, text=True, timeout=120, check=True)
+        self.assertEqual(
+            [without_timings(line) for line in self.command_line(*flags).splitlines()],
+            [without_timings(line) for line in expected.stdout.splitlines()],
+        )
+
+    def test_the_page_shows_each_sentence(self) -> None:
+        page = self.command_line(str(ROOT / "examples" / "articles" / "diplomacy.txt"))
+        self.assertRegex(page, r"(?m)^  1  \w+ +REYKJAVIK, March 4 - Iceland summoned")
+        self.assertRegex(page, r"(?m)^\d+ sentences: ")
+
+    def test_what_cannot_be_read_keeps_its_place(self) -> None:
+        lines = [
+            classify.parse("f:1", b'{"id": "a", "text": "One."}'),
+            classify.parse("f:2", b'{"id": "b", "txt": "Two."}'),
+            classify.parse("f:3", b'{"text": "Three.", "parties": []}'),
+            classify.parse("f:4", b"[]"),
+        ]
+        outcomes = list(classify.in_order(self.client, lines, ClassifyOptions()))
+        self.assertEqual([o.article_id for o in outcomes], ["a", "f:2", "f:3", "f:4"])
+        self.assertEqual([type(o) for o in outcomes], [Answer, Failure, Answer, Failure])
+
+    def command_line(self, *flags: str) -> str:
+        command = [sys.executable, str(HERE / "classify.py"), "--server", self.server.url, *flags]
+        ran = subprocess.run(command, capture_output=True, text=True, timeout=120, check=True)
+        return ran.stdout
+
+
+def without_timings(line: str) -> Any:
+    answer = json.loads(line)
+    answer.pop("timings", None)
+    return answer
+
+
+class TroubleTest(unittest.TestCase):
+    """A server that has no room, or goes away."""
+
+    def test_a_killed_server_costs_no_article_and_doubles_none(self) -> None:
+        server = Server()
+        self.addCleanup(lambda: server.stop())
+        drawn = []
+
+        def corpus() -> Iterator[Article]:
+            for number in range(30):
+                drawn.append(f"a{number}")
+                yield Article(id=f"a{number}", text=LONG * 40)
+
+        answers = []
+        with Client(server.url, timeout=60) as client, self.assertLogs("copydesk") as log:
+            for outcome in client.classify_all(corpus(), ahead=8):
+                answers.append(outcome)
+                if len(answers) == 5:
+                    server = server.restart(signal.SIGKILL)
+        self.assertEqual([o.article_id for o in answers], [f"a{n}" for n in range(30)])
+        self.assertTrue(all(isinstance(o, Answer) and len(o.sentences) == 40 for o in answers))
+        self.assertEqual(drawn, [f"a{n}" for n in range(30)], "each was drawn once")
+        self.assertTrue(any("sent again" in line for line in log.output))
+
+    def test_an_answer_that_breaks_off_begins_anew(self) -> None:
+        server = Server()
+        self.addCleanup(lambda: server.stop())
+        with Client(server.url, timeout=120) as client, self.assertLogs("copydesk"):
+            text = LONG * 1_500
+            stream = client.stream(Article(text=text))
+            next(stream)
+            server = server.restart(signal.SIGKILL)
+            events = list(stream)
+        last = max(n for n, event in enumerate(events) if isinstance(event, Restart))
+        indices = [event.index for event in events[last:] if isinstance(event, Sentence)]
+        self.assertEqual(indices, list(range(1_500)))
+        self.assertIsInstance(events[-1], Summary)
+
+    def test_a_stopping_server_ends_its_corpora_and_the_next_one_goes_on(self) -> None:
+        server = Server()
+        self.addCleanup(lambda: server.stop())
+        articles = [Article(id=f"a{n}", text=LONG * 20) for n in range(20)]
+        answers = []
+        with Client(server.url, timeout=60) as client, self.assertLogs("copydesk"):
+            for outcome in client.classify_all(articles):
+                answers.append(outcome.article_id)
+                if len(answers) == 3:
+                    # Meanwhile it is read on: the server ends once it has answered.
+                    restarting = Later(server.restart, signal.SIGTERM)
+            server = restarting.result()
+        self.assertEqual(answers, [f"a{n}" for n in range(20)])
+
+    def test_a_server_that_is_gone_is_told(self) -> None:
+        with Client("http://127.0.0.1:1", timeout=5, tries=1, service_config=None) as client:
+            asks: list[Callable[[], object]] = [
+                client.model,
+                lambda: client.classify(Article(text="One.")),
+                lambda: list(client.classify_all([Article(id="a", text="One.")])),
+            ]
+            for ask in asks:
+                with self.assertRaises(CopydeskError) as caught:
+                    ask()
+                self.assertIs(caught.exception.code, grpc.StatusCode.UNAVAILABLE)
+
+    def test_a_full_queue_is_told_and_with_the_service_config_waited_for(self) -> None:
+        # One long article fills a queue of this size until its reader has left.
+        server = Server("--max-queue-tokens", "8", "--workers", "1")
+        self.addCleanup(lambda: server.stop())
+        short = Article(text="Short.")
+        with Client(server.url, timeout=120) as client:
+            reading = client.stream(Article(text=LONG * 20_000))
+            next(reading)
+            reader = Later(lambda: sum(1 for _ in reading))
+            with Client(server.url, tries=1, service_config=None) as plain:
+                refused = None
+                while refused is None:
+                    try:
+                        plain.classify(short)
+                    except CopydeskError as error:
+                        refused = error
+            self.assertIs(refused.code, grpc.StatusCode.UNAVAILABLE)
+            self.assertEqual(refused.reason, "QUEUE_FULL")
+            self.assertGreater(refused.retry_after or 0, 0)
+            # One try of ours: it is gRPC that waits and sends again.
+            with Client(server.url, tries=1) as patient:
+                threading.Timer(0.4, client.close).start()
+                self.assertEqual(patient.classify(short).summary.sentence_count, 1)
+            with self.assertRaises((CopydeskError, ValueError)):
+                reader.result()
+
+
+class Later:
+    """What a thread comes to."""
+
+    def __init__(self, work: Callable[..., Any], *arguments: Any) -> None:
+        self._result: Any = None
+        self._error: BaseException | None = None
+        self._thread = threading.Thread(target=self._run, args=(work, *arguments), daemon=True)
+        self._thread.start()
+
+    def _run(self, work: Callable[..., Any], *arguments: Any) -> None:
+        try:
+            self._result = work(*arguments)
+        except BaseException as error:
+            self._error = error
+
+    def result(self) -> Any:
+        self._thread.join()
+        if self._error:
+            raise self._error
+        return self._result
+
+
+if __name__ == "__main__":
+    unittest.main()

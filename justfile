@@ -1,0 +1,29 @@
+# Recipes for people and for CI. `just` alone lists them.
+
+default:
+    @just --list
+
+# Format, lints, docs, contract, tests: what CI runs.
+ci:
+    bash .ci/run
+
+# All tests.
+test:
+    cargo test
+
+# Formatting and lints; warnings are errors.
+lint:
+    cargo fmt --check
+    cargo clippy --all-targets -- -D warnings
+
+# The API docs; broken links are errors.
+docs:
+    RUSTDOCFLAGS="-D warnings" cargo doc --no-deps
+
+# The contract against buf's STANDARD and COMMENTS rules.
+proto:
+    npx --yes @bufbuild/buf@1.75.0 lint proto
+
+# Train the default model; see training/README.md.
+train data base:
+    python training/train.py --data {{data}} --base {{base}} --out models/news-en

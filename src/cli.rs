@@ -1,0 +1,77 @@
+//! The command line: arguments → settings → run. Prints results on stdout, all else on stderr, and
+//! ends with 0 (done), 1 (something failed) or 2 (the arguments are wrong).
+
+mod classify;
+mod eval;
+mod input;
+#[cfg(feature = "grpc")]
+mod serve;
+mod setup;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Reads news copy: sentence types, speakers, and how each party is made to look.
+#[derive(Parser)]
+#[command(version, about, propagate_version = true)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Answer articles from files or standard input.
+    Classify(classify::Arguments),
+    /// Run the gRPC service.
+    #[cfg(feature = "grpc")]
+    Serve(serve::Arguments),
+    /// Score the model on a labelled file.
+    Eval(eval::Arguments),
+}
+
+/// What a command failed on.
+type Failure = Box<dyn std::error::Error + Send + Sync>;
+
+/// Runs the command line of this process.
+pub fn main() -> ExitCode {
+    // clap prints and exits with 2 by itself.
+    let arguments = Arguments::parse();
+    let result = match arguments.command {
+        Command::Classify(arguments) => classify::run(arguments),
+        #[cfg(feature = "grpc")]
+        Command::Serve(arguments) => serve::run(arguments),
+        Command::Eval(arguments) => eval::run(arguments),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            report(&*error);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One line: the error and what it came from.
+#[expect(clippy::print_stderr, reason = "the command line talks to people here")]
+fn report(error: &(dyn std::error::Error + Send + Sync + 'static)) {
+    let mut line = format!("copydesk: {error}");
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let text = cause.to_string();
+        // Some errors repeat their source in their own words.
+        if !line.contains(&text) {
+            line.push_str(": ");
+            line.push_str(&text);
+        }
+        source = cause.source();
+    }
+    eprintln!("{line}");
+}
+
+/// A warning on stderr; the run goes on.
+#[expect(clippy::print_stderr, reason = "the command line talks to people here")]
+fn warn(message: &str) {
+    eprintln!("copydesk: {message}");
+}

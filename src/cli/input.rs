@@ -1,0 +1,275 @@
+//! Articles from files and standard input: plain text, or JSON Lines. Names the file and line of
+//! what is wrong, and goes on.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, Read};
+use std::path::PathBuf;
+
+use clap::ValueEnum;
+use serde::Deserialize;
+
+use crate::article::{Article, Body, Parties, Party, PartySpan};
+use crate::span::Unit;
+
+/// How input is read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+pub(super) enum Format {
+    /// JSON Lines if the name ends in .jsonl or the text opens with `{`, else plain text.
+    #[default]
+    Auto,
+    /// One file is one article.
+    Text,
+    /// One line is one article.
+    Jsonl,
+}
+
+/// Bytes of one article that are read at all; the limit of the text lies far below.
+const MOST: u64 = 64 << 20;
+
+/// An article, or why there is none, with its id (or its place) for the answer.
+pub(super) type Item = (String, Result<Article, String>);
+
+/// What a line of JSON Lines holds.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Line {
+    id: Option<String>,
+    headline: Option<String>,
+    text: Option<String>,
+    sentences: Option<Vec<String>>,
+    parties: Option<Vec<PartyLine>>,
+    /// Carried by archives; not looked at.
+    #[serde(default, rename = "source")]
+    _source: serde::de::IgnoredAny,
+    #[serde(default, rename = "date")]
+    _date: serde::de::IgnoredAny,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct PartyLine {
+    id: String,
+    #[serde(default)]
+    name: String,
+    #[serde(default)]
+    aliases: Vec<String>,
+    #[serde(default)]
+    spans: Vec<SpanLine>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SpanLine {
+    sentence: Option<usize>,
+    start: usize,
+    end: usize,
+}
+
+/// Reads the files in order (`-` is standard input), an article at a time.
+pub(super) fn articles(files: Vec<PathBuf>, format: Format) -> impl Iterator<Item = Item> {
+    files.into_iter().flat_map(move |path| open(path, format))
+}
+
+fn open(path: PathBuf, format: Format) -> Box<dyn Iterator<Item = Item>> {
+    let name = if path.as_os_str() == "-" {
+        "stdin".to_owned()
+    } else {
+        path.display().to_string()
+    };
+    let reader: io::Result<Box<dyn BufRead>> = match name.as_str() {
+        "stdin" => Ok(Box::new(BufReader::new(io::stdin()))),
+        _ => File::open(&path).map(|f| Box::new(BufReader::new(f)) as Box<dyn BufRead>),
+    };
+    let failed = |name: &str, error: io::Error| -> Box<dyn Iterator<Item = Item>> {
+        Box::new(std::iter::once((
+            name.to_owned(),
+            Err(format!("cannot be read: {error}")),
+        )))
+    };
+    let mut reader = match reader {
+        Ok(reader) => reader,
+        Err(error) => return failed(&name, error),
+    };
+    let lines = match format {
+        Format::Auto if name.ends_with(".jsonl") => Ok(true),
+        Format::Auto => opens_with_brace(&mut *reader),
+        other => Ok(other == Format::Jsonl),
+    };
+    match lines {
+        Ok(true) => Box::new(Lines {
+            reader,
+            name,
+            number: 0,
+            ended: false,
+        }),
+        Ok(false) => Box::new(std::iter::once(plain(reader, name))),
+        Err(error) => failed(&name, error),
+    }
+}
+
+/// Whether the first non-blank byte is `{`; reads no further than the buffer.
+fn opens_with_brace(reader: &mut dyn BufRead) -> io::Result<bool> {
+    let start = reader.fill_buf()?;
+    let start = start.strip_prefix("\u{feff}".as_bytes()).unwrap_or(start);
+    Ok(start.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{'))
+}
+
+fn plain(reader: Box<dyn BufRead>, name: String) -> Item {
+    let mut bytes = Vec::new();
+    let article = match reader.take(MOST).read_to_end(&mut bytes) {
+        Err(error) => Err(format!("cannot be read: {error}")),
+        Ok(_) => utf8(bytes).map(|text| Article {
+            id: name.clone(),
+            body: Body::Text(text.trim_start_matches('\u{feff}').to_owned()),
+            ..Article::default()
+        }),
+    };
+    (name, article)
+}
+
+fn utf8(bytes: Vec<u8>) -> Result<String, String> {
+    String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
+        format!("is not UTF-8: byte {at} cannot be read; convert the file to UTF-8")
+    })
+}
+
+struct Lines {
+    reader: Box<dyn BufRead>,
+    name: String,
+    number: usize,
+    ended: bool,
+}
+
+impl Iterator for Lines {
+    type Item = Item;
+
+    fn next(&mut self) -> Option<Item> {
+        while !self.ended {
+            let mut bytes = Vec::new();
+            self.number += 1;
+            let place = format!("{}:{}", self.name, self.number);
+            match (&mut *self.reader).take(MOST).read_until(b'\n', &mut bytes) {
+                Ok(0) => return None,
+                Ok(n) if n as u64 == MOST => {
+                    self.ended = true;
+                    return Some((place, Err(format!("is longer than {} MiB", MOST >> 20))));
+                }
+                Ok(_) if bytes.trim_ascii().is_empty() => {}
+                Ok(_) => return Some(parse(place, bytes)),
+                Err(error) => {
+                    self.ended = true;
+                    return Some((place, Err(format!("cannot be read: {error}"))));
+                }
+            }
+        }
+        None
+    }
+}
+
+fn parse(place: String, bytes: Vec<u8>) -> Item {
+    let line = utf8(bytes).and_then(|text| {
+        let text = text.trim_start_matches('\u{feff}').trim();
+        serde_json::from_str::<Line>(text).map_err(|error| format!("is no article: {error}"))
+    });
+    let line = match line {
+        Ok(line) => line,
+        Err(problem) => return (place, Err(problem)),
+    };
+    let id = line.id.clone().unwrap_or_else(|| place.clone());
+    match article(id.clone(), line) {
+        Ok(article) => (id, Ok(article)),
+        Err(problem) => (id, Err(format!("{place} {problem}"))),
+    }
+}
+
+fn article(id: String, line: Line) -> Result<Article, String> {
+    let body = match (line.text, line.sentences) {
+        (Some(text), None) => Body::Text(text),
+        (None, Some(sentences)) => Body::Sentences(sentences),
+        (None, None) => return Err("has neither \"text\" nor \"sentences\"".to_owned()),
+        (Some(_), Some(_)) => return Err("has both \"text\" and \"sentences\"".to_owned()),
+    };
+    let parties = match line.parties {
+        None => Parties::Detect,
+        Some(parties) => Parties::Named(parties.into_iter().map(party).collect()),
+    };
+    Ok(Article {
+        id,
+        headline: line.headline,
+        body,
+        parties,
+    })
+}
+
+fn party(line: PartyLine) -> Party {
+    let spans = line.spans.into_iter().map(|s| PartySpan {
+        sentence: s.sentence,
+        start: s.start,
+        end: s.end,
+        unit: Unit::CodePoint,
+    });
+    Party {
+        id: line.id,
+        name: line.name,
+        aliases: line.aliases,
+        spans: spans.collect(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Vec<Item> {
+        let reader = Box::new(io::Cursor::new(text.to_owned()));
+        Lines {
+            reader,
+            name: "a.jsonl".into(),
+            number: 0,
+            ended: false,
+        }
+        .collect()
+    }
+
+    #[test]
+    fn a_bad_line_is_named_and_the_rest_goes_on() {
+        let items = read(
+            "{\"id\": \"x\", \"text\": \"A.\"}\n\n{\"id\": \n{\"text\": \"B.\", \"parties\": []}\n",
+        );
+        let ids: Vec<&str> = items.iter().map(|(id, _)| id.as_str()).collect();
+        assert_eq!(ids, ["x", "a.jsonl:3", "a.jsonl:4"]);
+        assert!(
+            items[1]
+                .1
+                .as_ref()
+                .is_err_and(|e| e.contains("is no article"))
+        );
+        let last = items[2].1.as_ref().unwrap();
+        assert_eq!(
+            last.parties,
+            Parties::Named(vec![]),
+            "an empty list looks for none"
+        );
+    }
+
+    #[test]
+    fn says_what_a_line_lacks() {
+        let check = |line: &str, expect: &str| {
+            let items = read(line);
+            let error = items[0].1.as_ref().unwrap_err();
+            assert!(error.contains(expect), "{line}: {error}");
+        };
+        check("{\"id\": \"x\"}", "neither");
+        check("{\"text\": \"A.\", \"sentences\": []}", "both");
+        check(
+            "{\"text\": \"A.\", \"partys\": []}",
+            "unknown field `partys`",
+        );
+        check("[1]", "is no article");
+        check(
+            "{\"text\": \"A.\", \"parties\": [{\"id\": \"p\", \"spans\": [{\"start\": -1, \"end\": 2}]}]}",
+            "-1",
+        );
+    }
+}

@@ -1,0 +1,160 @@
+//! `copydesk serve`: the service, until SIGTERM or SIGINT.
+
+use std::net::SocketAddr;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::{Args, ValueEnum};
+use tokio::net::TcpListener;
+use tracing_subscriber::EnvFilter;
+
+use super::Failure;
+use super::setup::ModelArguments;
+use crate::article::Limits;
+use crate::engine;
+use crate::grpc::server;
+
+/// Arguments of `serve`.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// Address to listen on; port 0 takes a free one, told in the log.
+    #[arg(long, default_value = "127.0.0.1:50051", env = "COPYDESK_ADDR")]
+    addr: SocketAddr,
+
+    #[command(flatten)]
+    model: ModelArguments,
+
+    /// Tokens of one batch; more pays on a GPU, not on a CPU.
+    #[arg(long, value_name = "TOKENS", default_value_t = engine::Config::default().max_batch_tokens, env = "COPYDESK_MAX_BATCH_TOKENS", help_heading = "Limits")]
+    max_batch_tokens: usize,
+
+    /// Tokens that may wait for a worker; callers beyond are refused with UNAVAILABLE.
+    #[arg(long, value_name = "TOKENS", default_value_t = engine::Config::default().max_queue_tokens, env = "COPYDESK_MAX_QUEUE_TOKENS", help_heading = "Limits")]
+    max_queue_tokens: usize,
+
+    /// Bytes of an article's text.
+    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().text_bytes, env = "COPYDESK_MAX_TEXT_BYTES", help_heading = "Limits")]
+    max_text_bytes: usize,
+
+    /// Sentences of an article.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().sentences, env = "COPYDESK_MAX_SENTENCES", help_heading = "Limits")]
+    max_sentences: usize,
+
+    /// Parties named in one request.
+    #[arg(long, value_name = "N", default_value_t = Limits::default().parties, env = "COPYDESK_MAX_PARTIES", help_heading = "Limits")]
+    max_parties: usize,
+
+    /// Bytes of a request message; what is larger is refused before it is read.
+    #[arg(long, value_name = "BYTES", default_value_t = server::Config::default().request_bytes, env = "COPYDESK_MAX_REQUEST_BYTES", help_heading = "Limits")]
+    max_request_bytes: usize,
+
+    /// Calls under way on one connection.
+    #[arg(long, value_name = "N", default_value_t = server::Config::default().streams, env = "COPYDESK_MAX_STREAMS", help_heading = "Limits")]
+    max_streams: u32,
+
+    /// Seconds that running calls get to end after SIGTERM or SIGINT.
+    #[arg(long, value_name = "SECONDS", default_value_t = server::Config::default().drain_timeout.as_secs(), env = "COPYDESK_DRAIN_TIMEOUT")]
+    drain_timeout: u64,
+
+    /// What is logged: error, warn, info, debug, trace, or a filter as `copydesk=debug,h2=warn`.
+    #[arg(
+        long,
+        value_name = "LEVEL",
+        default_value = "info",
+        env = "COPYDESK_LOG"
+    )]
+    log: String,
+
+    /// How it is logged, on standard error.
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "COPYDESK_LOG_FORMAT")]
+    log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum LogFormat {
+    /// Lines to read.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Runs the server; 0 when it was asked to stop.
+pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
+    log(&arguments.log, arguments.log_format)?;
+    let limits = Limits {
+        text_bytes: arguments.max_text_bytes,
+        sentences: arguments.max_sentences,
+        parties: arguments.max_parties,
+        ..Limits::default()
+    };
+    let engine = engine::Config {
+        max_batch_tokens: arguments.max_batch_tokens,
+        max_queue_tokens: arguments.max_queue_tokens,
+        ..engine::Config::default()
+    };
+    let config = server::Config {
+        request_bytes: arguments.max_request_bytes,
+        streams: arguments.max_streams,
+        drain_timeout: Duration::from_secs(arguments.drain_timeout),
+    };
+    let classifier = arguments.model.classifier_with(engine, limits)?;
+    // The workers take the cores; the transport needs little.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(1)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let listener = TcpListener::bind(arguments.addr)
+            .await
+            .map_err(|error| format!("cannot listen on {}: {error}", arguments.addr))?;
+        let model = classifier.engine().model();
+        tracing::info!(
+            address = %server::address(&listener)?,
+            model = model.identity().id,
+            revision = model.identity().revision,
+            device = %model.placement(),
+            workers = classifier.engine().config().workers,
+            "listening"
+        );
+        server::serve(listener, classifier, config, stop_signal()?).await?;
+        tracing::info!("stopped");
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+fn log(filter: &str, format: LogFormat) -> Result<(), Failure> {
+    let filter =
+        EnvFilter::try_new(filter).map_err(|error| format!("--log {filter:?}: {error}"))?;
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => builder.init(),
+        LogFormat::Json => builder.json().init(),
+    }
+    Ok(())
+}
+
+/// Ends with the first SIGTERM or SIGINT.
+#[cfg(unix)]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (mut term, mut int) = (
+        signal(SignalKind::terminate())?,
+        signal(SignalKind::interrupt())?,
+    );
+    Ok(async move {
+        tokio::select! {
+            _ = term.recv() => {}
+            _ = int.recv() => {}
+        }
+    })
+}
+
+/// Ends with Ctrl-C.
+#[cfg(not(unix))]
+fn stop_signal() -> std::io::Result<impl Future<Output = ()> + Send> {
+    Ok(async {
+        let _ = tokio::signal::ctrl_c().await;
+    })
+}

@@ -1,0 +1,18 @@
+//! The service over gRPC: converts requests and answers, maps errors to statuses, and runs the
+//! server. Decides nothing about articles.
+
+pub mod client;
+mod convert;
+pub mod server;
+mod service;
+pub mod status;
+
+pub use self::service::Service;
+
+/// The contract, generated from `proto/copydesk/v1`.
+#[allow(missing_docs, unused_qualifications, clippy::all, clippy::unwrap_used)]
+pub mod pb {
+    tonic::include_proto!("copydesk.v1");
+    /// The contract's descriptors, for reflection.
+    pub const FILE_DESCRIPTOR_SET: &[u8] = tonic::include_file_descriptor_set!("copydesk.v1");
+}

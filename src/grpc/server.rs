@@ -1,0 +1,209 @@
+//! The server: the service, health, reflection, and grpc-web behind one listener. Says SERVING only
+//! once the model has answered, and NOT_SERVING when it breaks or the server drains.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpListener;
+use tokio_stream::wrappers::TcpListenerStream;
+use tonic::transport::Server;
+use tonic_health::ServingStatus;
+use tonic_health::server::HealthReporter;
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
+
+use super::Service;
+use super::pb::FILE_DESCRIPTOR_SET;
+use super::pb::classifier_service_server::ClassifierServiceServer;
+use crate::answer::Event;
+use crate::article::{Article, Body};
+use crate::classifier::{Classifier, Options};
+use crate::engine::Engine;
+
+/// The service's full name, as health checks ask for it.
+pub const SERVICE: &str = "copydesk.v1.ClassifierService";
+
+/// Batches that may fail in a row before the replica says NOT_SERVING.
+const FAILURES: u64 = 3;
+
+/// How the server runs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Config {
+    /// Bytes of one request message.
+    pub request_bytes: usize,
+    /// Streams under way on one connection.
+    pub streams: u32,
+    /// How long running calls may take to end once the server stops.
+    pub drain_timeout: Duration,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        // Above the limit of an article's text with its parties, so that what is too long is
+        // refused with details rather than by the transport.
+        Self {
+            request_bytes: 8 << 20,
+            streams: 1024,
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Why the server ended.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The reflection service could not be built from the contract.
+    #[error("the contract cannot be reflected")]
+    Reflection(#[from] tonic_reflection::server::Error),
+    /// The transport failed.
+    #[error("the server failed")]
+    Transport(#[from] tonic::transport::Error),
+    /// The model does not answer.
+    #[error("the model does not answer a test article: {0}")]
+    WarmUp(String),
+}
+
+/// Serves on `listener` until `shutdown` ends, then lets running calls end.
+///
+/// # Errors
+///
+/// When the model does not answer a test article, or the transport fails.
+pub async fn serve(
+    listener: TcpListener,
+    classifier: Classifier,
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
+    let (health, health_service) = tonic_health::server::health_reporter();
+    report(&health, ServingStatus::NotServing).await;
+    let service = Service::new(classifier.clone(), config.request_bytes);
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .build_v1()?;
+    let classifier_service = ClassifierServiceServer::new(service.clone())
+        .max_decoding_message_size(config.request_bytes);
+
+    let (stop, stopped) = tokio::sync::watch::channel(false);
+    let warm = tokio::spawn(watch(health.clone(), classifier, stopped.clone()));
+    let mut signal = stopped.clone();
+    let server = Server::builder()
+        .accept_http1(true)
+        .max_concurrent_streams(config.streams)
+        .http2_keepalive_interval(Some(Duration::from_secs(60)))
+        // Outermost, so that browsers see its headers on every answer.
+        .layer(cors())
+        .layer(tonic_web::GrpcWebLayer::new())
+        .add_service(health_service)
+        .add_service(reflection)
+        .add_service(classifier_service)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+            let _ = signal.wait_for(|stop| *stop).await;
+        });
+    let drain = async {
+        shutdown.await;
+        tracing::info!("stopping: running calls end, new ones are refused");
+        report(&health, ServingStatus::NotServing).await;
+        service.drain();
+        let _ = stop.send(true);
+        tokio::time::sleep(config.drain_timeout).await;
+    };
+    let warm = async {
+        match warm.await {
+            Ok(Err(error)) => error,
+            // It ends well only when the server stops.
+            _ => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        served = server => Ok(served?),
+        () = drain => {
+            tracing::warn!("some calls did not end in time and were cut off");
+            Ok(())
+        }
+        error = warm => Err(error),
+    }
+}
+
+/// Warms the model up, then keeps health true to it.
+async fn watch(
+    health: HealthReporter,
+    classifier: Classifier,
+    mut stopped: tokio::sync::watch::Receiver<bool>,
+) -> Result<(), ServeError> {
+    warm_up(&classifier).await.map_err(ServeError::WarmUp)?;
+    tracing::info!("the model answers; serving");
+    let mut serving = None;
+    let mut tick = tokio::time::interval(Duration::from_millis(250));
+    loop {
+        tokio::select! {
+            _ = tick.tick() => {}
+            _ = stopped.wait_for(|stop| *stop) => return Ok(()),
+        }
+        let sound = sound(classifier.engine());
+        if serving != Some(sound) {
+            serving = Some(sound);
+            let status = if sound {
+                ServingStatus::Serving
+            } else {
+                ServingStatus::NotServing
+            };
+            tracing::info!(serving = sound, "health");
+            report(&health, status).await;
+        }
+    }
+}
+
+fn sound(engine: &Arc<Engine>) -> bool {
+    engine.failures_in_a_row() < FAILURES
+}
+
+/// One made-up article through the whole path.
+async fn warm_up(classifier: &Classifier) -> Result<(), String> {
+    let article = Article {
+        id: "warm-up".to_owned(),
+        body: Body::Text("The council met on Monday. “It went well,” said the mayor.".to_owned()),
+        ..Article::default()
+    };
+    let answer = classifier.classify(article, Options::default());
+    let mut answer = answer.map_err(|error| error.to_string())?;
+    while let Some(event) = answer.next().await {
+        if let Event::Summary(_) = event.map_err(|error| error.to_string())? {
+            return Ok(());
+        }
+    }
+    Err("no summary came".to_owned())
+}
+
+/// Both the server as a whole and the service by name.
+async fn report(health: &HealthReporter, status: ServingStatus) {
+    health.set_service_status("", status).await;
+    health.set_service_status(SERVICE, status).await;
+}
+
+/// Any page may call: there are no cookies, and what a caller may do does not hang on its origin.
+fn cors() -> CorsLayer {
+    CorsLayer::new()
+        .allow_origin(AllowOrigin::any())
+        .allow_methods([http::Method::POST, http::Method::OPTIONS])
+        .allow_headers(AllowHeaders::mirror_request())
+        .expose_headers(ExposeHeaders::list(
+            [
+                "grpc-status",
+                "grpc-message",
+                "grpc-status-details-bin",
+                "grpc-retry-pushback-ms",
+            ]
+            .map(http::HeaderName::from_static),
+        ))
+        .max_age(Duration::from_secs(24 * 3600))
+}
+
+/// The address that a listener got.
+///
+/// # Errors
+///
+/// When the system does not tell.
+pub fn address(listener: &TcpListener) -> std::io::Result<SocketAddr> {
+    listener.local_addr()
+}

@@ -1,0 +1,41 @@
+//! copydesk reads news copy: what kind each sentence is, whose words it carries, and how it makes
+//! each party look.
+//!
+//! # Layout
+//!
+//! An article flows one way, and so do the imports:
+//!
+//! ```text
+//! main → cli → grpc → classifier → engine → model → encode → {party, quote, segment, article, answer}
+//! ```
+//!
+//! - [`article`]: what comes in, its limits, what is refused;
+//! - [`segment`]: text → sentences; [`quote`]: quoted words; [`party`]: names → mentions, mentions → parties;
+//! - [`encode`]: sentences → windows of token ids;
+//! - [`model`]: windows → logits and spans, on candle; synchronous;
+//! - [`engine`]: the bounded queue and the worker threads;
+//! - [`classifier`]: an article → a stream of answered sentences, then a summary;
+//! - [`answer`]: what comes back, and its JSON; [`span`]: places in a text, counted three ways.
+
+pub mod answer;
+pub mod article;
+pub mod classifier;
+#[cfg(feature = "cli")]
+pub mod cli;
+pub mod encode;
+pub mod engine;
+pub mod eval;
+#[cfg(feature = "grpc")]
+pub mod grpc;
+pub mod model;
+pub mod party;
+pub mod quote;
+pub mod render;
+pub mod segment;
+pub mod span;
+
+pub use answer::{Event, Sentence, Summary};
+pub use article::{Article, Body, Limits, Parties, Party};
+pub use classifier::{Classification, Classifier, ClassifyError, Options};
+pub use engine::Engine;
+pub use model::{Model, Placement};

@@ -1,0 +1,92 @@
+"""Reads the corpora into one shape. Offsets are code points of the sentence."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+
+TYPES = ("quote", "background", "reaction", "boilerplate", "report")
+SENTIMENTS = ("negative", "neutral", "positive")
+_POLARITY = {2.0: 0, 4.0: 1, 6.0: 2}
+
+
+@dataclass
+class Sentence:
+    """`None` for what the corpus does not label."""
+
+    text: str
+    type: int | None = None
+    speaker: tuple[int, int] | None = None
+    # (start, end, sentiment, group): mentions of one party share a group.
+    mentions: list[tuple[int, int, int, int]] = field(default_factory=list)
+    tagged: bool = False
+
+
+@dataclass
+class Article:
+    id: str
+    headline: str | None
+    sentences: list[Sentence]
+
+
+def _lines(path: Path):
+    with open(path, encoding="utf-8") as file:
+        for line in file:
+            if line.strip():
+                yield json.loads(line)
+
+
+def newsroom(path: Path) -> list[Article]:
+    articles = []
+    for row in _lines(path):
+        sentences = []
+        for s in row["sentences"]:
+            groups: dict[str, int] = {}
+            mentions = [
+                (
+                    m["start"],
+                    m["end"],
+                    SENTIMENTS.index(m["sentiment"]),
+                    groups.setdefault(m["name"].casefold(), len(groups)),
+                )
+                for m in s["mentions"]
+            ]
+            speaker = s["speaker"] and (s["speaker"]["start"], s["speaker"]["end"])
+            sentences.append(
+                Sentence(s["text"], TYPES.index(s["type"]), speaker, mentions, tagged=True)
+            )
+        articles.append(Article(row["id"], row["headline"], sentences))
+    return articles
+
+
+def newsmtsc(path: Path) -> list[Article]:
+    """One sentence an article; only the main mention of each target is kept."""
+    articles = []
+    for row in _lines(path):
+        mentions = [
+            (t["from"], t["to"], _POLARITY[t["polarity"]], g)
+            for g, t in enumerate(row["targets"])
+        ]
+        sentence = Sentence(row["sentence_normalized"], mentions=mentions)
+        articles.append(Article(row["primary_gid"], None, [sentence]))
+    return articles
+
+
+def _by_sentence(rows, text, start, end, label) -> list[Article]:
+    found: dict[str, Sentence] = {}
+    for row in rows:
+        sentence = found.setdefault(row[text], Sentence(row[text]))
+        mention = (row[start], row[end], SENTIMENTS.index(row[label]))
+        if mention[1] > mention[0] and all(m[:2] != mention[:2] for m in sentence.mentions):
+            sentence.mentions.append((*mention, len(sentence.mentions)))
+    return [Article(str(i), None, [s]) for i, s in enumerate(found.values())]
+
+
+def newstsc(directory: Path) -> list[Article]:
+    rows = [r for name in ("train", "test") for r in _lines(directory / f"{name}.jsonl")]
+    return _by_sentence(rows, "local_context", "target_local_from", "target_local_to", "label")
+
+
+def dse(path: Path) -> list[Article]:
+    return _by_sentence(_lines(path), "sentence", "start", "end", "label")

@@ -1,0 +1,72 @@
+"""Writes the model directory that copydesk loads: config.json, tokenizer.json, f16 weights."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from safetensors.torch import save_file
+
+from corpora import SENTIMENTS, TYPES
+from windows import CASES, PLACE_BUCKETS, Shape
+
+FORMAT = 1
+
+
+def tensors(model) -> dict[str, torch.Tensor]:
+    """The encoder by BERT's own names, the heads under `heads.`."""
+    out = {}
+    for name, value in model.state_dict().items():
+        if name.endswith("position_ids"):
+            continue
+        key = name.removeprefix("encoder.") if name.startswith("encoder.") else f"heads.{name}"
+        out[key] = value.detach().to(torch.float16).contiguous()
+    return out
+
+
+def config(model, shape: Shape, figures: dict, revision: str, base: str) -> dict:
+    bert = model.encoder.config
+    kept = (
+        "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
+        "hidden_act", "layer_norm_eps", "max_position_embeddings", "type_vocab_size",
+        "vocab_size", "pad_token_id", "hidden_dropout_prob", "attention_probs_dropout_prob",
+        "initializer_range",
+    )
+    return {
+        "architectures": ["BertModel"],
+        "model_type": "bert",
+        "position_embedding_type": "absolute",
+        **{k: getattr(bert, k) for k in kept},
+        "copydesk": {
+            "format": FORMAT,
+            "id": "news-en",
+            "revision": revision,
+            "language": "en",
+            "types": list(TYPES),
+            "sentiments": list(SENTIMENTS),
+            "tags": ["O", "B", "I"],
+            "cases": list(CASES),
+            "place_buckets": list(PLACE_BUCKETS),
+            **asdict(shape),
+            "temperatures": {
+                "type": round(figures["type_temperature"], 4),
+                "sentiment": round(figures["sentiment_temperature"], 4),
+            },
+            "base_model": base,
+            "training_data": ["newsroom", "newsmtsc", "newstsc"],
+        },
+    }
+
+
+def export(model, tokenizer, base: Path, out: Path, shape: Shape, figures: dict,
+           revision: str = "1") -> None:
+    out.mkdir(parents=True, exist_ok=True)
+    name = json.loads((base / "config.json").read_text()).get("_name_or_path", base.name)
+    text = json.dumps(config(model, shape, figures, revision, name), indent=2) + "\n"
+    (out / "config.json").write_text(text)
+    tokenizer.no_truncation()
+    tokenizer.no_padding()
+    tokenizer.save(str(out / "tokenizer.json"), pretty=False)
+    save_file(tensors(model), str(out / "model.safetensors"), metadata={"format": "pt"})

@@ -1,0 +1,53 @@
+"""Figures of a run on the dev sets; `copydesk eval` gives the same from the binary."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def class_scores(gold: list[int], predicted: list[int], classes: int) -> list[dict]:
+    gold_, predicted_ = np.array(gold), np.array(predicted)
+    rows = []
+    for c in range(classes):
+        hit = int(((gold_ == c) & (predicted_ == c)).sum())
+        p, g = int((predicted_ == c).sum()), int((gold_ == c).sum())
+        precision, recall = hit / p if p else 0.0, hit / g if g else 0.0
+        f1 = 2 * hit / (p + g) if p + g else 0.0
+        rows.append({"precision": precision, "recall": recall, "f1": f1, "support": g})
+    return rows
+
+
+def macro_f1(gold: list[int], predicted: list[int], classes: int) -> float:
+    return float(np.mean([r["f1"] for r in class_scores(gold, predicted, classes)]))
+
+
+def span_f1(gold: set, predicted: set) -> dict:
+    hit = len(gold & predicted)
+    precision = hit / len(predicted) if predicted else 0.0
+    recall = hit / len(gold) if gold else 0.0
+    f1 = 2 * hit / (len(gold) + len(predicted)) if gold or predicted else 0.0
+    return {"precision": precision, "recall": recall, "f1": f1, "support": len(gold)}
+
+
+def expected_calibration_error(scores: np.ndarray, gold: np.ndarray, bins: int = 15) -> float:
+    """Guo et al. 2017: |accuracy − confidence| over equal-width bins, weighted by their size."""
+    confidence, hit = scores.max(axis=1), scores.argmax(axis=1) == gold
+    index = np.minimum((confidence * bins).astype(int), bins - 1)
+    error = 0.0
+    for b in range(bins):
+        inside = index == b
+        if inside.any():
+            error += inside.mean() * abs(hit[inside].mean() - confidence[inside].mean())
+    return float(error)
+
+
+def temperature(logits: np.ndarray, gold: np.ndarray) -> float:
+    """The divisor of the logits with the least negative log-likelihood, by search."""
+    grid = np.exp(np.linspace(np.log(0.5), np.log(4.0), 200))
+
+    def loss(t: float) -> float:
+        z = logits / t
+        z = z - z.max(axis=1, keepdims=True)
+        return float((np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(gold)), gold]).mean())
+
+    return float(min(grid, key=loss))
