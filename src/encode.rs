@@ -111,15 +111,10 @@ pub struct Tokens {
 impl Tokens {
     /// The tokens that overlap a range of bytes; `None` if none does.
     pub fn covering(&self, bytes: &Range<usize>) -> Option<Range<usize>> {
-        let start = self
-            .ranges
-            .iter()
-            .position(|r| r.end > bytes.start && r.start < bytes.end)?;
-        let end = self
-            .ranges
-            .iter()
-            .rposition(|r| r.end > bytes.start && r.start < bytes.end)?;
-        Some(start..end + 1)
+        // Tokens follow each other, so both ends are found by halving.
+        let start = self.ranges.partition_point(|r| r.end <= bytes.start);
+        let end = self.ranges.partition_point(|r| r.start < bytes.end);
+        (start < end).then_some(start..end)
     }
 
     /// The bytes of a range of words.

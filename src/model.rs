@@ -321,16 +321,7 @@ impl Model {
                     .map(|w| (tokens.word_tokens(w), tokens.word_bytes(w)))
                     .collect(),
             };
-            if !mentions.is_empty() {
-                let vectors = mentions
-                    .iter()
-                    .map(|(t, _)| mention_mean(states, t))
-                    .collect::<Result<Vec<_>, _>>()?;
-                looked.push(
-                    self.sentiment
-                        .look(&Tensor::cat(&vectors, 0)?, states, &means[i])?,
-                );
-            }
+            looked.extend(self.look(answered, states, &means[i], &mentions)?);
             let mention = |(_, range)| MentionLogits {
                 range,
                 sentiment: [0.0; 3],
@@ -352,6 +343,40 @@ impl Model {
             }
         }
         Ok(answers)
+    }
+
+    /// What a sentence's mentions (tokens, bytes) look at. Each attends over the piece of the sentence
+    /// that it begins in, so that the cost of a huge sentence stays linear.
+    fn look(
+        &self,
+        answered: &Answered,
+        states: &Tensor,
+        mean: &Tensor,
+        mentions: &[(Range<usize>, Range<usize>)],
+    ) -> candle_core::Result<Vec<Tensor>> {
+        let ends: Vec<usize> = answered
+            .pieces
+            .iter()
+            .scan(0, |end, (_, tokens)| {
+                *end += tokens.len().max(1);
+                Some(*end)
+            })
+            .collect();
+        let piece_of = |tokens: &Range<usize>| ends.partition_point(|&end| end <= tokens.start);
+        mentions
+            .chunk_by(|(a, _), (b, _)| piece_of(a) == piece_of(b))
+            .map(|group| {
+                let vectors = group
+                    .iter()
+                    .map(|(tokens, _)| mention_mean(states, tokens))
+                    .collect::<Result<Vec<_>, _>>()?;
+                let piece = piece_of(&group[0].0);
+                let start = piece.checked_sub(1).map_or(0, |before| ends[before]);
+                let tokens = states.narrow(0, start, ends[piece] - start)?;
+                self.sentiment
+                    .look(&Tensor::cat(&vectors, 0)?, &tokens, mean)
+            })
+            .collect()
     }
 
     fn type_logits(

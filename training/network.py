@@ -49,8 +49,9 @@ class TagHead(nn.Module):
 
 
 class SentimentHead(nn.Module):
-    """The mention attends over its sentence (scaled dot product, `TARGET_HEADS` heads); mention,
-    what it found, and the sentence's mean → 3 logits."""
+    """The mention attends over its sentence (scaled dot product, `TARGET_HEADS` heads; of a sentence
+    longer than a window, over the piece that it begins in); mention, what it found, and the
+    sentence's mean → 3 logits."""
 
     def __init__(self, hidden: int, dropout: float) -> None:
         super().__init__()

@@ -231,9 +231,12 @@ def predict(model: Copydesk, tokenizer, docs: list[Tokenized], shape: Shape) -> 
             place = torch.tensor([[bucket(index), bucket(count - 1 - index)]])
             words = torch.tensor(tokens.word_start)
             mentions = [token_range(tokens, m[0], m[1]) for m in gold.mentions]
-            found = [(0, *m) for m in mentions if m]
+            # A mention looks at the piece of the sentence that it begins in.
+            ends = np.cumsum([len(p) for p in pieces])
+            ranges = list(zip(ends - [len(p) for p in pieces], ends))
+            found = [(int((ends <= m[0]).sum()), *m) for m in mentions if m]
             logits = (
-                sentiment_logits(model, states, found, [(0, len(states))], mean).numpy()
+                sentiment_logits(model, states, found, ranges, mean.expand(len(pieces), -1)).numpy()
                 if found
                 else np.zeros((0, 3), np.float32)
             )

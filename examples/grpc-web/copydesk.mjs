@@ -40,9 +40,8 @@ export async function* classify(client, article, { options, timeout = 300_000, t
     } catch (reason) {
       error = ConnectError.from(reason);
     } finally {
-      // Leaving early does not end a call by itself: hang up, and let the library see it.
       left.abort();
-      await answers.next().catch(() => {});
+      await forget(answers);
     }
     const pause = (Number(error.metadata.get("grpc-retry-pushback-ms")) || wait) * (0.8 + 0.4 * Math.random());
     tries -= 1;
@@ -52,10 +51,19 @@ export async function* classify(client, article, { options, timeout = 300_000, t
   }
 }
 
+/** Leaving early does not end a call by itself, nor its timer: it wants to be read to its end. */
+async function forget(answers) {
+  try {
+    while (!(await answers.next()).done);
+  } catch {
+    // It was hung up on.
+  }
+}
+
 /** No room, a server that went away, a connection that broke: another try may go well. */
 function worthAnother(error) {
-  // A connection that breaks shows as any of these, and then without details of copydesk's.
-  const broke = [Code.Aborted, Code.Canceled, Code.Internal, Code.Unknown].includes(error.code);
+  // A connection that breaks may show as these too, and then without details of copydesk's.
+  const broke = [Code.Aborted, Code.Internal, Code.Unknown].includes(error.code);
   return error.code === Code.Unavailable || (broke && error.details.length === 0);
 }
 

@@ -121,17 +121,17 @@ test("an answer that breaks off begins anew", async () => {
   try {
     const sentence = "The league met in Port Ellis and left again in the morning. ";
     const kinds = [];
-    for await (const { case: kind, value } of classify(connect(own.url), article(sentence.repeat(1_500)))) {
+    for await (const { case: kind, value } of classify(connect(own.url), article(sentence.repeat(300)))) {
       kinds.push(kind);
       if (kinds.length === 1) {
         own.process.kill("SIGKILL");
         own = await start(own.address);
       }
-      if (kind === "summary") assert.equal(value.sentenceCount, 1_500);
+      if (kind === "summary") assert.equal(value.sentenceCount, 300);
     }
     const whole = kinds.slice(kinds.lastIndexOf("restart") + 1);
     assert.notEqual(kinds.lastIndexOf("restart"), -1);
-    assert.equal(whole.length, 1_501);
+    assert.equal(whole.length, 301);
     assert.equal(whole.at(-1), "summary");
   } finally {
     own.process.kill("SIGKILL");

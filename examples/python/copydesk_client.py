@@ -120,13 +120,9 @@ class CopydeskError(Exception):
     @property
     def worth_another(self) -> bool:
         """No room, a server that went away, a connection that broke: another try may go well."""
-        # A connection that breaks shows as any of these, and then without a reason of copydesk's.
-        broke = (
-            grpc.StatusCode.CANCELLED,
-            grpc.StatusCode.INTERNAL,
-            grpc.StatusCode.UNKNOWN,
-        )
-        return self.code is grpc.StatusCode.UNAVAILABLE or (self.code in broke and not self.reason)
+        # A connection that breaks may show as these too, and then without a reason of copydesk's.
+        broke = self.code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+        return self.code is grpc.StatusCode.UNAVAILABLE or (broke and not self.reason)
 
 
 @dataclass(frozen=True)

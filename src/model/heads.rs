@@ -81,7 +81,7 @@ impl SentimentHead {
         })
     }
 
-    /// What the mentions of one sentence look at: `mentions` is [mentions, hidden], `tokens`
+    /// What mentions of one sentence look at: `mentions` is [mentions, hidden], `tokens`
     /// [tokens, hidden], `mean` [1, hidden]. Gives [mentions, 3 · hidden], for [`Self::judge`].
     pub fn look(&self, mentions: &Tensor, tokens: &Tensor, mean: &Tensor) -> Result<Tensor> {
         let (m, hidden) = mentions.dims2()?;
