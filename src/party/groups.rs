@@ -365,6 +365,12 @@ impl Index {
             put(&mut self.initials, letters.clone(), party, clash);
         }
         if let Some(core) = name.core() {
+            // "Kessler Marine GmbH" is "Kessler" as well.
+            if let Some((first, _)) = core.split_once(' ')
+                && !words::institutional(first)
+            {
+                put(&mut self.given, first.to_owned(), party, clash);
+            }
             put(&mut self.cores, core, party, clash);
         }
         if let Some(head) = name.head() {

@@ -103,6 +103,7 @@ fn mentions_of_one_party_come_together() {
     together(&["Department of Justice", "DOJ"]);
     together(&["Apple Inc.", "Apple", "Apple’s"]);
     together(&["Huawei", "Huawei Technologies Co"]);
+    together(&["Kessler Marine GmbH", "Kessler"]);
     together(&["the Kremlin", "Kremlin"]);
     together(&["Democrats", "Democrats'"]);
 }
@@ -116,6 +117,7 @@ fn different_parties_stay_apart() {
     };
     apart(&["China Daily", "China"]);
     apart(&["Bank of England", "England"]);
+    apart(&["China Mobile Ltd", "China"]);
     apart(&["North Korea", "South Korea", "Korea"]);
     apart(&["Barack Obama", "Michelle Obama"]);
     apart(&["Trump", "Trump Organization"]);
