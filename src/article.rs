@@ -136,7 +136,6 @@ pub enum Reason {
     NameTooLong,
     InvalidSpan,
     InvalidMinConfidence,
-    UnknownEnumValue,
 }
 
 impl Invalid {

@@ -107,6 +107,8 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         let listener = TcpListener::bind(arguments.addr)
             .await
             .map_err(|error| format!("cannot listen on {}: {error}", arguments.addr))?;
+        // Before the address is told, so that whoever reads it can stop the server cleanly.
+        let stop = stop_signal()?;
         let model = classifier.engine().model();
         tracing::info!(
             address = %server::address(&listener)?,
@@ -116,7 +118,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             workers = classifier.engine().config().workers,
             "listening"
         );
-        server::serve(listener, classifier, config, stop_signal()?).await?;
+        server::serve(listener, classifier, config, stop).await?;
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)
     })

@@ -39,8 +39,6 @@ pub enum ConnectError {
     Url {
         /// As given.
         url: String,
-        /// Why not.
-        source: tonic::transport::Error,
     },
     /// TLS cannot be set up.
     #[error("TLS cannot be set up")]
@@ -70,10 +68,12 @@ impl Client {
     ///
     /// When the address is none. Whether a server answers shows with the first call.
     pub fn new(url: &str, config: Config) -> Result<Self, ConnectError> {
-        let endpoint = Endpoint::from_shared(url.to_owned())
-            .map_err(|source| ConnectError::Url {
+        let known = url.starts_with("http://") || url.starts_with("https://");
+        let endpoint = Some(url)
+            .filter(|_| known)
+            .and_then(|url| Endpoint::from_shared(url.to_owned()).ok())
+            .ok_or_else(|| ConnectError::Url {
                 url: url.to_owned(),
-                source,
             })?
             .connect_timeout(Duration::from_secs(10))
             .http2_keep_alive_interval(Duration::from_secs(30));

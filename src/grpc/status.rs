@@ -121,6 +121,5 @@ fn reason(reason: Reason) -> &'static str {
         Reason::NameTooLong => "NAME_TOO_LONG",
         Reason::InvalidSpan => "INVALID_SPAN",
         Reason::InvalidMinConfidence => "INVALID_MIN_CONFIDENCE",
-        Reason::UnknownEnumValue => "UNKNOWN_ENUM_VALUE",
     }
 }

@@ -6,4 +6,5 @@ mod cli;
 mod golden;
 mod layers;
 mod service;
+mod serving;
 mod support;

@@ -105,6 +105,17 @@ fn details(status: &Status) -> (String, Option<String>) {
     )
 }
 
+/// The reason in the ErrorInfo of an article's error within a stream.
+fn reason(status: &tonic_types::pb::Status) -> String {
+    let info = status
+        .details
+        .iter()
+        .find(|any| any.type_url.ends_with("google.rpc.ErrorInfo"))
+        .expect("ErrorInfo");
+    let info: tonic_types::pb::ErrorInfo = prost::Message::decode(&*info.value).expect("decodes");
+    info.reason
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn sentences_stream_then_the_summary() {
     let running = serve().await;
@@ -344,11 +355,7 @@ async fn a_corpus_keeps_order_and_survives_bad_articles() {
             Event::Summary(summary) => format!("summary of {}", summary.sentence_count),
             Event::Error(status) => {
                 assert_eq!(status.code, Code::InvalidArgument as i32);
-                assert!(!status.details.is_empty());
-                format!(
-                    "error {}",
-                    status.message.split(':').next().unwrap_or_default()
-                )
+                format!("error {}", reason(&status))
             }
         };
         seen.push(format!(
@@ -363,9 +370,9 @@ async fn a_corpus_keeps_order_and_survives_bad_articles() {
             "0 a sentence 1",
             "0 a sentence 2",
             "0 a summary of 3",
-            "1  error id",
-            "2 b error text",
-            "3 a error id",
+            "1  error EMPTY_ARTICLE_ID",
+            "2 b error EMPTY_TEXT",
+            "3 a error DUPLICATE_ARTICLE_ID",
             "4 c sentence 0",
             "4 c summary of 1",
         ]
@@ -549,6 +556,79 @@ async fn health_and_reflection_answer() {
     };
     assert!(list.service.iter().any(|s| s.name == server::SERVICE));
     running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn first_sentences_come_while_the_rest_waits() {
+    let config = Config {
+        workers: 1,
+        ..Config::default()
+    };
+    let classifier = classifier(tiny_model(), config);
+    let engine = classifier.engine().clone();
+    let running = Running::start(classifier, server::Config::default()).await;
+    let mut client = running.client().await;
+    let text = "The league met in Port Ellis and left again in the morning. ".repeat(3_000);
+    let answered = || {
+        engine
+            .counters()
+            .answered
+            .load(std::sync::atomic::Ordering::Relaxed)
+    };
+    let mut stream = client
+        .classify_article(request(article("a", &text)))
+        .await
+        .expect("admitted")
+        .into_inner();
+    stream.message().await.expect("a first sentence");
+    let at_first = answered();
+    while stream.message().await.expect("the rest").is_some() {}
+    let at_last = answered();
+    assert!(at_first * 4 < at_last, "{at_first} of {at_last} windows");
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_draining_server_ends_a_corpus_after_what_it_accepted() {
+    use classify_articles_response::Event;
+    let running = serve().await;
+    let mut client = running.client().await;
+    let (send, articles) = tokio::sync::mpsc::channel(4);
+    let corpus = |id: &str| pb::ClassifyArticlesRequest {
+        article: Some(article(id, "The league met. It left.")),
+        options: None,
+    };
+    send.send(corpus("a")).await.expect("open");
+    let articles = tokio_stream::wrappers::ReceiverStream::new(articles);
+    let mut stream = client
+        .classify_articles(articles)
+        .await
+        .expect("admitted")
+        .into_inner();
+    loop {
+        let message = stream
+            .message()
+            .await
+            .expect("an answer")
+            .expect("no end yet");
+        if matches!(message.event, Some(Event::Summary(_))) {
+            break;
+        }
+    }
+    let stopping = tokio::spawn(running.stop());
+    let status = loop {
+        // Each article before the server notices is answered; the stream then ends.
+        let _ = send
+            .send(corpus(&format!("{:?}", std::time::Instant::now())))
+            .await;
+        if let Err(status) = stream.message().await {
+            break status;
+        }
+    };
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(details(&status).0, "DRAINING");
+    drop((stream, client, send));
+    stopping.await.expect("the server ends");
 }
 
 #[tokio::test(flavor = "multi_thread")]

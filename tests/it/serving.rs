@@ -1,0 +1,139 @@
+//! `copydesk serve` and `copydesk classify --server` as processes of their own.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+
+use serde_json::Value;
+
+use crate::support::fixture;
+
+/// A running `copydesk serve`; killed when dropped.
+struct Server {
+    child: Child,
+    url: String,
+}
+
+impl Server {
+    fn start() -> Self {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_copydesk"))
+            .args(["serve", "--addr", "127.0.0.1:0", "--log-format", "json"])
+            .args(["--workers", "1", "--model"])
+            .arg(fixture())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the executable");
+        let mut lines = BufReader::new(child.stderr.take().expect("stderr")).lines();
+        let url = lines.by_ref().find_map(|line| {
+            let log: Value = serde_json::from_str(&line.expect("a line")).expect("JSON");
+            let address = log["fields"]["address"].as_str()?;
+            Some(format!("http://{address}"))
+        });
+        // The server must never wait for a reader of its log.
+        std::thread::spawn(move || lines.for_each(drop));
+        let url = url.expect("the address is logged");
+        Self { child, url }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn classify(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_copydesk"))
+        .arg("classify")
+        .args(arguments)
+        .output()
+        .expect("the executable")
+}
+
+/// Output less what is measured anew in every run.
+fn untimed(output: &Output) -> String {
+    let text = String::from_utf8(output.stdout.clone()).expect("UTF-8");
+    let lines = text
+        .lines()
+        .map(|line| match line.split_once("\"timings\":") {
+            Some((before, _)) => before.to_owned(),
+            None if line.starts_with("model ") => {
+                line.split(" in ").next().unwrap_or(line).to_owned()
+            }
+            None => line.to_owned(),
+        });
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+#[test]
+fn a_server_answers_as_this_process_does() {
+    let server = Server::start();
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/articles");
+    let path = |name: &str| examples.join(name).display().to_string();
+    let model = fixture().display().to_string();
+    for format in ["jsonl", "text"] {
+        let files = [
+            path("diplomacy.txt"),
+            path("articles.jsonl"),
+            path("court.txt"),
+        ];
+        let mut arguments = vec!["--format", format, "--min-confidence", "0.3"];
+        arguments.extend(files.iter().map(String::as_str));
+        let here = classify(&[&arguments[..], &["--model", &model]].concat());
+        let there = classify(&[&arguments[..], &["--server", &server.url]].concat());
+        assert_eq!(there.status.code(), Some(0));
+        assert_eq!(untimed(&here), untimed(&there), "{format}");
+    }
+}
+
+#[test]
+fn a_server_refuses_as_this_process_does() {
+    let server = Server::start();
+    let directory = tempfile::tempdir().expect("a directory");
+    let file = directory.path().join("bad.jsonl");
+    let lines = [
+        r#"{"id": "blank", "text": " "}"#,
+        r#"{"id": "twice", "text": "A.", "parties": [{"id": "a", "name": "A"}, {"id": "a", "name": "B"}]}"#,
+        r#"{"id": "good", "text": "Oster met Norland."}"#,
+    ];
+    std::fs::write(&file, lines.join("\n")).expect("written");
+    let file = file.display().to_string();
+    let model = fixture().display().to_string();
+    let here = classify(&["--format", "jsonl", &file, "--model", &model]);
+    let there = classify(&["--format", "jsonl", &file, "--server", &server.url]);
+    assert_eq!(
+        (here.status.code(), there.status.code()),
+        (Some(1), Some(1))
+    );
+    assert_eq!(untimed(&here), untimed(&there));
+    assert!(untimed(&there).contains("parties[1].id"));
+}
+
+#[test]
+fn no_server_is_a_clear_error() {
+    let examples = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/articles/court.txt");
+    let file = examples.display().to_string();
+    // Port 1 of loopback is nobody's.
+    let output = classify(&["--server", "http://127.0.0.1:1", "--timeout", "2", &file]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(stderr.contains("court.txt: "), "{stderr}");
+    let output = classify(&["--server", "nowhere", &file]);
+    assert!(String::from_utf8_lossy(&output.stderr).contains("is no address of a server"));
+    let output = classify(&["--server", "http://127.0.0.1:1", "--model", "x", &file]);
+    assert_eq!(output.status.code(), Some(2), "a server has its own model");
+}
+
+#[cfg(unix)]
+#[test]
+fn signals_end_the_server_cleanly() {
+    for signal in ["TERM", "INT"] {
+        let mut server = Server::start();
+        let pid = server.child.id().to_string();
+        let kill = Command::new("kill").args(["-s", signal, &pid]).status();
+        assert!(kill.expect("kill runs").success());
+        let status = server.child.wait().expect("an end");
+        assert_eq!(status.code(), Some(0), "SIG{signal}");
+    }
+}
