@@ -77,10 +77,6 @@ pub async fn serve(
     let (health, health_service) = tonic_health::server::health_reporter();
     report(&health, ServingStatus::NotServing).await;
     let service = Service::new(classifier.clone(), config.request_bytes);
-    let reflection = tonic_reflection::server::Builder::configure()
-        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
-        .build_v1()?;
     let classifier_service = ClassifierServiceServer::new(service.clone())
         .max_decoding_message_size(config.request_bytes);
 
@@ -95,7 +91,9 @@ pub async fn serve(
         .layer(cors())
         .layer(tonic_web::GrpcWebLayer::new())
         .add_service(health_service)
-        .add_service(reflection)
+        .add_service(reflection().build_v1()?)
+        // The name by which grpcio's own reflection client still asks.
+        .add_service(reflection().build_v1alpha()?)
         .add_service(classifier_service)
         .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
             let _ = signal.wait_for(|stop| *stop).await;
@@ -173,6 +171,12 @@ async fn warm_up(classifier: &Classifier) -> Result<(), String> {
         }
     }
     Err("no summary came".to_owned())
+}
+
+fn reflection() -> tonic_reflection::server::Builder<'static> {
+    tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
 }
 
 /// Both the server as a whole and the service by name.
