@@ -4,9 +4,13 @@
 mod classify;
 mod eval;
 mod input;
+mod model;
+#[cfg(feature = "hub")]
+mod progress;
 #[cfg(feature = "grpc")]
 mod serve;
 mod setup;
+mod source;
 
 use std::process::ExitCode;
 
@@ -29,6 +33,8 @@ enum Command {
     Serve(serve::Arguments),
     /// Score the model on a labelled file.
     Eval(eval::Arguments),
+    /// Fetch, check or describe a model.
+    Model(model::Arguments),
 }
 
 /// What a command failed on.
@@ -43,6 +49,7 @@ pub fn main() -> ExitCode {
         #[cfg(feature = "grpc")]
         Command::Serve(arguments) => serve::run(arguments),
         Command::Eval(arguments) => eval::run(arguments),
+        Command::Model(arguments) => model::run(arguments),
     };
     match result {
         Ok(code) => code,

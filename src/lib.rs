@@ -13,6 +13,7 @@
 //! - [`segment`]: text → sentences; [`quote`]: quoted words; [`party`]: names → mentions, mentions → parties;
 //! - [`encode`]: sentences → windows of token ids;
 //! - [`model`]: windows → logits and spans, on candle; synchronous;
+//! - `hub`, with the feature of its name: models from the Hugging Face Hub;
 //! - [`engine`]: the bounded queue and the worker threads;
 //! - [`classifier`]: an article → a stream of answered sentences, then a summary;
 //! - [`answer`]: what comes back, and its JSON; [`span`]: places in a text, counted three ways.
@@ -27,6 +28,8 @@ pub mod engine;
 pub mod eval;
 #[cfg(feature = "grpc")]
 pub mod grpc;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod model;
 pub mod party;
 pub mod quote;

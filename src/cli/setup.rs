@@ -1,24 +1,26 @@
 //! From flags to a classifier: which model, where it runs, with how many workers.
 
-use std::path::Path;
 use std::sync::Arc;
 
 use clap::Args;
 
 use super::Failure;
+use super::source::{Found, Network, SOURCE, Source};
 use crate::article::Limits;
 use crate::classifier::Classifier;
 use crate::engine::{self, Engine};
-use crate::model::files::Files;
-use crate::model::{LoadError, Model, Placement};
+use crate::model::Placement;
 
 /// The model and the machine.
 #[derive(Args, Clone, Debug)]
 #[command(next_help_heading = "Model")]
 pub(super) struct ModelArguments {
-    /// Model directory; the model inside the binary if left out.
-    #[arg(long, value_name = "DIR", env = "COPYDESK_MODEL")]
-    pub model: Option<String>,
+    /// Model directory, or a repository on the Hub; the model inside the binary if left out.
+    #[arg(long, value_name = SOURCE, env = "COPYDESK_MODEL")]
+    pub model: Option<Source>,
+
+    #[command(flatten)]
+    network: Network,
 
     /// Where the model runs: cpu, cuda, or cuda:N.
     #[arg(long, default_value = "cpu", env = "COPYDESK_DEVICE")]
@@ -45,16 +47,9 @@ impl ModelArguments {
             workers: self.workers.unwrap_or(config.workers),
             ..config
         };
-        let engine = Engine::start(Arc::new(self.load()?), config)?;
+        let model = Found::at(self.model.as_ref(), self.network)?.load(self.device)?;
+        let engine = Engine::start(Arc::new(model), config)?;
         Ok(Classifier::new(Arc::new(engine), limits))
-    }
-
-    fn load(&self) -> Result<Model, Failure> {
-        let files = match &self.model {
-            None => Files::embedded().ok_or(LoadError::NoModel)?,
-            Some(directory) => Files::read(Path::new(directory))?,
-        };
-        Ok(Model::load(&files, self.device)?)
     }
 }
 

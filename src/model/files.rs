@@ -4,6 +4,7 @@
 use std::borrow::Cow;
 use std::path::Path;
 
+use safetensors::SafeTensors;
 use sha2::{Digest, Sha256};
 
 use super::LoadError;
@@ -54,15 +55,43 @@ impl Files {
         })
     }
 
+    /// The files by name, in the order of [`Files::NAMES`].
+    pub fn each(&self) -> [(&'static str, &[u8]); 3] {
+        let [config, tokenizer, weights] = Self::NAMES;
+        [
+            (config, &*self.config),
+            (tokenizer, &*self.tokenizer),
+            (weights, &*self.weights),
+        ]
+    }
+
     /// SHA-256 of the three files in the order of [`Files::NAMES`], in hexadecimal.
     pub fn sha256(&self) -> String {
-        let mut hash = Sha256::new();
-        for file in [&self.config, &self.tokenizer, &self.weights] {
-            hash.update(file);
-        }
-        hash.finalize()
-            .iter()
-            .map(|byte| format!("{byte:02x}"))
-            .collect()
+        sha256(&self.each().map(|(_, bytes)| bytes))
     }
+
+    /// How many numbers the weights hold.
+    ///
+    /// # Errors
+    ///
+    /// When the weights cannot be read.
+    pub fn parameters(&self) -> Result<usize, LoadError> {
+        let tensors = SafeTensors::deserialize(&self.weights)?;
+        let sizes = tensors.tensors().into_iter();
+        Ok(sizes
+            .map(|(_, t)| t.shape().iter().product::<usize>())
+            .sum())
+    }
+}
+
+/// SHA-256 of bytes that follow one another, in hexadecimal.
+pub fn sha256(parts: &[&[u8]]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update(part);
+    }
+    hash.finalize()
+        .iter()
+        .map(|byte| format!("{byte:02x}"))
+        .collect()
 }

@@ -1,9 +1,17 @@
 //! One test binary: the library and the real executable, as their users meet them. Touches no
 //! network but loopback.
 
+#![expect(
+    clippy::expect_used,
+    clippy::print_stdout,
+    reason = "clippy.toml lets tests do so, but not what they share"
+)]
+
 mod bad_models;
 mod cli;
 mod golden;
+#[cfg(feature = "hub")]
+mod hub;
 mod layers;
 mod service;
 mod serving;
