@@ -371,7 +371,7 @@ def parse() -> argparse.Namespace:
     add("--out", type=Path, required=True, help="model directory to write")
     add("--work", type=Path, default=Path("work"), help="checkpoints and logs")
     add("--seed", type=int, default=1)
-    add("--epochs", type=int, default=5)
+    add("--epochs", type=int, default=4)
     add("--rate", type=float, default=2e-4)
     add("--head-rate", type=float, default=1e-3)
     add("--decay", type=float, default=0.01)
