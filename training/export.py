@@ -60,11 +60,10 @@ def config(model, shape: Shape, figures: dict, revision: str, base: str) -> dict
     }
 
 
-def export(model, tokenizer, base: Path, out: Path, shape: Shape, figures: dict,
+def export(model, tokenizer, base: str, out: Path, shape: Shape, figures: dict,
            revision: str = "1") -> None:
     out.mkdir(parents=True, exist_ok=True)
-    name = json.loads((base / "config.json").read_text()).get("_name_or_path", base.name)
-    text = json.dumps(config(model, shape, figures, revision, name), indent=2) + "\n"
+    text = json.dumps(config(model, shape, figures, revision, base), indent=2) + "\n"
     (out / "config.json").write_text(text)
     tokenizer.no_truncation()
     tokenizer.no_padding()

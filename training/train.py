@@ -368,6 +368,8 @@ def parse() -> argparse.Namespace:
     add = parser.add_argument
     add("--data", type=Path, required=True)
     add("--base", type=Path, required=True, help="BERT model directory to start from")
+    add("--base-name", default="sentence-transformers/all-MiniLM-L6-v2",
+        help="what the config says the encoder was before training")
     add("--out", type=Path, required=True, help="model directory to write")
     add("--work", type=Path, default=Path("work"), help="checkpoints and logs")
     add("--seed", type=int, default=1)
@@ -482,7 +484,7 @@ def main() -> None:
     if not figures:
         figures = dev_figures(model, tokenizer, dev, shape)
         print(summary(figures))
-    export(model, tokenizer, options.base, options.out, shape, figures)
+    export(model, tokenizer, options.base_name, options.out, shape, figures)
     print(f"wrote {options.out} with {json.dumps(asdict(shape))}")
 
 
