@@ -30,7 +30,7 @@ enum Command {
 
 #[derive(Args)]
 struct Fetch {
-    /// Which.
+    /// A repository on the Hub; the revision is a branch, a tag or a commit, `main` if left out.
     #[arg(value_name = "hf://OWNER/NAME[@REVISION]")]
     source: Source,
 

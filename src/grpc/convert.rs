@@ -361,7 +361,6 @@ fn from_span(span: Option<pb::Span>) -> span::Span {
 }
 
 /// A sentence as the classifier gave it; the other way round from [`sentence`].
-#[expect(clippy::result_large_err, reason = "the client's errors are statuses")]
 pub(super) fn from_sentence(s: pb::Sentence) -> Result<answer::Sentence, tonic::Status> {
     let kind = match s.r#type() {
         pb::SentenceType::Unspecified => None,
@@ -409,7 +408,6 @@ fn from_quotation(q: pb::Quotation) -> answer::Quotation {
     }
 }
 
-#[expect(clippy::result_large_err, reason = "the client's errors are statuses")]
 fn from_party(p: pb::PartySentiment) -> Result<answer::PartySentiment, tonic::Status> {
     let sentiment = match p.sentiment() {
         pb::Sentiment::Unspecified => None,
@@ -432,7 +430,6 @@ fn from_party(p: pb::PartySentiment) -> Result<answer::PartySentiment, tonic::St
 }
 
 /// A summary as the classifier gave it; the texts of its mentions come from their sentences.
-#[expect(clippy::result_large_err, reason = "the client's errors are statuses")]
 pub(super) fn from_summary(
     s: pb::Summary,
     sentences: &[answer::Sentence],

@@ -53,10 +53,6 @@ impl Service {
     }
 
     /// The one rule of admission: not while draining, and only if a window would find room.
-    #[expect(
-        clippy::result_large_err,
-        reason = "tonic's handlers return statuses by value"
-    )]
     fn admit(&self) -> Result<(), Status> {
         if self.draining() {
             return Err(status::draining());

@@ -123,7 +123,7 @@ fn check(bert: &BertConfig, card: &Card) -> Result<(), LoadError> {
             format!("must be {}", Case::NAMES.len()),
         ));
     }
-    if bert.num_attention_heads == 0 || bert.hidden_size % bert.num_attention_heads != 0 {
+    if bert.num_attention_heads == 0 || !bert.hidden_size.is_multiple_of(bert.num_attention_heads) {
         return Err(setting(
             "num_attention_heads",
             "must divide hidden_size".into(),
