@@ -174,10 +174,17 @@ pub struct Window {
     pub sentences: Vec<Answered>,
 }
 
+impl Sequence {
+    /// How long it is.
+    pub fn tokens(&self) -> usize {
+        self.ids.len()
+    }
+}
+
 impl Window {
     /// Tokens that the encoder reads.
     pub fn tokens(&self) -> usize {
-        self.sequences.iter().map(|s| s.ids.len()).sum()
+        self.sequences.iter().map(Sequence::tokens).sum()
     }
 }
 

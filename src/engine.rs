@@ -276,7 +276,7 @@ fn run(shared: &Shared, windows: &[&Window]) -> Result<Vec<Vec<SentenceLogits>>,
             shared.failing.store(0, Ordering::Relaxed);
             Ok(answers)
         }
-        Ok(Err(error @ RunError::NotFinite)) => Err(error.to_string()),
+        Ok(Err(error @ (RunError::NotFinite | RunError::OtherModel))) => Err(error.to_string()),
         Ok(Err(RunError::Candle(error))) => {
             tracing::error!(%error, "a batch failed");
             Err("the model failed".to_owned())

@@ -1,25 +1,28 @@
 //! The network: windows of token ids in, logits and spans out. Synchronous; knows nothing of
 //! tokio, gRPC or articles. Refuses files that do not fit together, and logits that are no numbers.
 
+mod candle;
 pub mod config;
+mod cpu;
 pub mod decode;
 pub mod files;
-mod heads;
+mod network;
+mod weights;
 
-use std::collections::BTreeMap;
 use std::ops::Range;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use candle_core::{DType, Device, IndexOp, Tensor};
-use candle_nn::VarBuilder;
-use candle_transformers::models::bert::BertModel;
+use candle_core::Device;
 
-use self::config::Card;
+use self::candle::Candle;
+use self::config::{Card, Dimensions};
+use self::cpu::Cpu;
 use self::files::Files;
-use self::heads::{SentimentHead, TagHead, TypeHead};
+use self::network::{Asked, Mentions, Network};
+use self::weights::Weights;
 use crate::answer::ModelIdentity;
-use crate::encode::{Answered, Encoder, Lookup, Sequence, TokenizerError, Window};
+use crate::encode::{Encoder, Lookup, TokenizerError, Window};
 
 /// Why a model cannot be loaded.
 #[derive(Debug, thiserror::Error)]
@@ -63,7 +66,7 @@ pub enum LoadError {
     NotFinite(String),
     /// A tensor is missing or has another shape.
     #[error("model.safetensors does not fit config.json: {0}")]
-    Shape(#[source] candle_core::Error),
+    Shape(String),
     /// The device cannot be used.
     #[error("device {device}: {problem}")]
     Device {
@@ -86,6 +89,9 @@ pub enum RunError {
     /// The network gave NaN or infinity.
     #[error("the model gave logits that are not finite")]
     NotFinite,
+    /// The token states come from a model that runs elsewhere.
+    #[error("token states of another model")]
+    OtherModel,
 }
 
 /// What the model says of one sentence.
@@ -117,9 +123,11 @@ pub struct MentionLogits {
 /// Where the model runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Placement {
-    /// The processor.
+    /// The processor, by the encoder of our own.
     #[default]
     Cpu,
+    /// The processor, by candle's `BertModel`: several times slower; the reference.
+    CpuCandle,
     /// An NVIDIA GPU by number.
     Cuda(usize),
 }
@@ -130,11 +138,14 @@ impl std::str::FromStr for Placement {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             None if text == "cpu" => Ok(Self::Cpu),
+            None if text == "cpu-candle" => Ok(Self::CpuCandle),
             None if text == "cuda" => Ok(Self::Cuda(0)),
             Some(("cuda", n)) if n.parse::<usize>().is_ok() => {
                 Ok(Self::Cuda(n.parse().unwrap_or(0)))
             }
-            _ => Err(format!("{text:?} is no device; use cpu, cuda or cuda:N")),
+            _ => Err(format!(
+                "{text:?} is no device; use cpu, cpu-candle, cuda or cuda:N"
+            )),
         }
     }
 }
@@ -143,6 +154,7 @@ impl std::fmt::Display for Placement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Cpu => f.write_str("cpu"),
+            Self::CpuCandle => f.write_str("cpu-candle"),
             Self::Cuda(n) => write!(f, "cuda:{n}"),
         }
     }
@@ -153,14 +165,22 @@ pub struct Model {
     card: Card,
     identity: ModelIdentity,
     encoder: Arc<Encoder>,
-    bert: BertModel,
-    types: TypeHead,
-    party: TagHead,
-    speaker: TagHead,
-    sentiment: SentimentHead,
-    device: Device,
+    backend: Backend,
     placement: Placement,
-    hidden: usize,
+    dimensions: Dimensions,
+}
+
+enum Backend {
+    Cpu(Cpu),
+    Candle(Candle),
+}
+
+/// Token states of a batch; made by [`Model::encode`] for [`Model::read`] of the same model.
+pub struct States(Backed);
+
+enum Backed {
+    Cpu(<Cpu as Network>::States),
+    Candle(<Candle as Network>::States),
 }
 
 impl Model {
@@ -170,9 +190,9 @@ impl Model {
     ///
     /// Names the file, and in it the setting or tensor, that is wrong.
     pub fn load(files: &Files, placement: Placement) -> Result<Self, LoadError> {
-        let (bert_config, card) = config::read(&files.config)?;
+        let (bert, card) = config::read(&files.config)?;
         let encoder = Encoder::new(&files.tokenizer, card.shape)?;
-        if encoder.vocabulary() > bert_config.vocab_size {
+        if encoder.vocabulary() > bert.vocab_size {
             return Err(LoadError::Setting {
                 name: "vocab_size".into(),
                 problem: format!(
@@ -181,39 +201,26 @@ impl Model {
                 ),
             });
         }
-        let device = device(placement)?;
-        let tensors = tensors(&files.weights)?;
-        let vb = VarBuilder::from_tensors(tensors, DType::F32, &device);
-        let hidden = bert_config.hidden_size;
-        let heads = vb.pp("heads");
-        let load = || -> candle_core::Result<_> {
-            Ok((
-                BertModel::load(vb.clone(), &bert_config)?,
-                TypeHead::load(heads.pp("sentence_type"), hidden)?,
-                TagHead::load(heads.pp("party"), hidden)?,
-                TagHead::load(heads.pp("speaker"), hidden)?,
-                SentimentHead::load(heads.pp("sentiment"), hidden)?,
-            ))
+        // The table of contents is checked against the file before a tensor is touched.
+        let weights = Weights::new(&files.weights)?;
+        let backend = match placement {
+            Placement::Cpu => Backend::Cpu(Cpu::load(&weights, &bert)?),
+            Placement::CpuCandle | Placement::Cuda(_) => {
+                Backend::Candle(Candle::load(&files.weights, &bert, device(placement)?)?)
+            }
         };
-        let (bert, types, party, speaker, sentiment) = load().map_err(LoadError::Shape)?;
         let identity = ModelIdentity {
             id: card.id.clone(),
             revision: card.revision.clone(),
             sha256: files.sha256(),
         };
-        let encoder = Arc::new(encoder);
         Ok(Self {
             card,
             identity,
-            encoder,
-            bert,
-            types,
-            party,
-            speaker,
-            sentiment,
-            device,
+            encoder: Arc::new(encoder),
+            backend,
             placement,
-            hidden,
+            dimensions: Dimensions::of(&bert),
         })
     }
 
@@ -237,257 +244,121 @@ impl Model {
         self.placement
     }
 
+    /// The sizes of the network.
+    pub fn dimensions(&self) -> Dimensions {
+        self.dimensions
+    }
+
     /// Answers a batch of windows: for each its sentences, in order.
     ///
     /// # Errors
     ///
     /// When candle fails or a logit is not finite.
     pub fn answer(&self, windows: &[&Window]) -> Result<Vec<Vec<SentenceLogits>>, RunError> {
-        let states = self.states(windows)?;
-        let sentences: Vec<(&Answered, Tensor)> = windows
-            .iter()
-            .zip(states)
-            .flat_map(|(window, sequences)| {
-                window
-                    .sentences
-                    .iter()
-                    .map(move |s| (s, gather(&sequences, s)))
-            })
-            .map(|(s, gathered)| Ok((s, gathered?)))
-            .collect::<candle_core::Result<_>>()?;
-        let mut answers = self.read(&sentences)?.into_iter();
-        let per_window = windows
-            .iter()
-            .map(|w| answers.by_ref().take(w.sentences.len()).collect());
-        Ok(per_window.collect())
+        let states = self.encode(windows)?;
+        self.read(windows, &states)
     }
 
-    /// Token states [tokens, hidden] of every sequence of every window.
-    fn states(&self, windows: &[&Window]) -> candle_core::Result<Vec<Vec<Tensor>>> {
-        let sequences: Vec<&Sequence> = windows.iter().flat_map(|w| &w.sequences).collect();
-        let mut states = Vec::with_capacity(sequences.len());
-        // A window of many sequences (one huge sentence) must not become one huge batch.
-        for chunk in sequences.chunks(16) {
-            states.extend(self.encode(chunk)?);
-        }
-        let mut states = states.into_iter();
-        let per_window = windows
-            .iter()
-            .map(|w| states.by_ref().take(w.sequences.len()).collect());
-        Ok(per_window.collect())
+    /// Passes windows through the encoder: each token once.
+    ///
+    /// # Errors
+    ///
+    /// When candle fails.
+    pub fn encode(&self, windows: &[&Window]) -> Result<States, RunError> {
+        Ok(States(match &self.backend {
+            Backend::Cpu(network) => Backed::Cpu(network.encode(windows)?),
+            Backend::Candle(network) => Backed::Candle(network.encode(windows)?),
+        }))
     }
 
-    fn encode(&self, sequences: &[&Sequence]) -> candle_core::Result<Vec<Tensor>> {
-        let width = sequences.iter().map(|s| s.ids.len()).max().unwrap_or(0);
-        let shape = (sequences.len(), width);
-        let pad = |row: &[u32], out: &mut Vec<u32>| {
-            out.extend_from_slice(row);
-            out.resize(out.len() + width - row.len(), 0);
-        };
-        let (mut ids, mut cases, mut mask) = (Vec::new(), Vec::new(), Vec::new());
-        for s in sequences {
-            pad(&s.ids, &mut ids);
-            pad(&s.cases, &mut cases);
-            pad(&vec![1; s.ids.len()], &mut mask);
-        }
-        let tensor = |rows| Tensor::from_vec(rows, shape, &self.device);
-        let states = self
-            .bert
-            .forward(&tensor(ids)?, &tensor(cases)?, Some(&tensor(mask)?))?;
-        (0..sequences.len())
-            .map(|i| states.i((i, ..sequences[i].ids.len())))
-            .collect()
-    }
-
-    fn read(&self, sentences: &[(&Answered, Tensor)]) -> Result<Vec<SentenceLogits>, RunError> {
-        if sentences.is_empty() {
-            return Ok(Vec::new());
-        }
-        let means = sentences
-            .iter()
-            .map(|(_, s)| s.mean_keepdim(0))
-            .collect::<Result<Vec<_>, _>>()?;
-        let kinds = self.type_logits(sentences, &Tensor::cat(&means, 0)?)?;
-        let tags = self.tag_logits(sentences)?;
-        let mut looked = Vec::new();
-        let mut answers = Vec::with_capacity(sentences.len());
-        for (i, ((answered, states), (party, speaker))) in sentences.iter().zip(tags).enumerate() {
-            let tokens = &answered.tokens;
-            // Tokens of each mention, and its bytes where it was found here.
-            let mentions: Vec<(Range<usize>, Range<usize>)> = match &answered.lookup {
-                Lookup::Given(given) => given.iter().map(|t| (t.clone(), 0..0)).collect(),
-                Lookup::Detect => decode::spans(&party)
-                    .iter()
-                    .map(|w| (tokens.word_tokens(w), tokens.word_bytes(w)))
-                    .collect(),
-            };
-            looked.extend(self.look(answered, states, &means[i], &mentions)?);
-            let mention = |(_, range)| MentionLogits {
-                range,
-                sentiment: [0.0; 3],
-            };
-            answers.push(SentenceLogits {
-                index: answered.index,
-                kind: kinds[i],
-                speaker: decode::best_span(&speaker, 0.0).map(|w| tokens.word_bytes(&w)),
-                party_tags: party,
-                speaker_tags: speaker,
-                mentions: mentions.into_iter().map(mention).collect(),
-            });
-        }
-        if !looked.is_empty() {
-            let logits = rows::<3>(&self.sentiment.judge(&Tensor::cat(&looked, 0)?)?)?;
-            let all = answers.iter_mut().flat_map(|a| &mut a.mentions);
-            for (mention, row) in all.zip(logits) {
-                mention.sentiment = row;
-            }
-        }
-        Ok(answers)
-    }
-
-    /// What a sentence's mentions (tokens, bytes) look at. Each attends over the piece of the sentence
-    /// that it begins in, so that the cost of a huge sentence stays linear.
-    fn look(
+    /// Reads the heads off the states of the same windows: for each window its sentences, in order.
+    ///
+    /// # Errors
+    ///
+    /// When candle fails, a logit is not finite, or the states are another backend's.
+    pub fn read(
         &self,
-        answered: &Answered,
-        states: &Tensor,
-        mean: &Tensor,
-        mentions: &[(Range<usize>, Range<usize>)],
-    ) -> candle_core::Result<Vec<Tensor>> {
-        let ends: Vec<usize> = answered
-            .pieces
-            .iter()
-            .scan(0, |end, (_, tokens)| {
-                *end += tokens.len().max(1);
-                Some(*end)
-            })
-            .collect();
-        let piece_of = |tokens: &Range<usize>| ends.partition_point(|&end| end <= tokens.start);
-        mentions
-            .chunk_by(|(a, _), (b, _)| piece_of(a) == piece_of(b))
-            .map(|group| {
-                let vectors = group
-                    .iter()
-                    .map(|(tokens, _)| mention_mean(states, tokens))
-                    .collect::<Result<Vec<_>, _>>()?;
-                let piece = piece_of(&group[0].0);
-                let start = piece.checked_sub(1).map_or(0, |before| ends[before]);
-                let tokens = states.narrow(0, start, ends[piece] - start)?;
-                self.sentiment
-                    .look(&Tensor::cat(&vectors, 0)?, &tokens, mean)
-            })
-            .collect()
-    }
-
-    fn type_logits(
-        &self,
-        sentences: &[(&Answered, Tensor)],
-        means: &Tensor,
-    ) -> Result<Vec<[f32; 5]>, RunError> {
-        let place = |side: usize| {
-            let buckets: Vec<u32> = sentences.iter().map(|(s, _)| s.places[side]).collect();
-            Tensor::from_vec(buckets, sentences.len(), &self.device)
-        };
-        rows(&self.types.forward(means, &place(0)?, &place(1)?)?)
-    }
-
-    /// Party and speaker logits of every sentence's words.
-    #[expect(clippy::type_complexity, reason = "party and speaker, one row a word")]
-    fn tag_logits(
-        &self,
-        sentences: &[(&Answered, Tensor)],
-    ) -> Result<Vec<(Vec<[f32; 3]>, Vec<[f32; 3]>)>, RunError> {
-        let words = sentences.iter().map(|(answered, states)| {
-            let words: Vec<u32> = answered.tokens.words.iter().map(|&w| w as u32).collect();
-            let count = words.len();
-            states.index_select(&Tensor::from_vec(words, count, &self.device)?, 0)
-        });
-        let words = Tensor::cat(&words.collect::<Result<Vec<_>, _>>()?, 0)?;
-        if words.dim(0)? == 0 {
-            return Ok(vec![(Vec::new(), Vec::new()); sentences.len()]);
+        windows: &[&Window],
+        states: &States,
+    ) -> Result<Vec<Vec<SentenceLogits>>, RunError> {
+        match (&self.backend, &states.0) {
+            (Backend::Cpu(network), Backed::Cpu(states)) => read(network, windows, states),
+            (Backend::Candle(network), Backed::Candle(states)) => read(network, windows, states),
+            _ => Err(RunError::OtherModel),
         }
-        let mut party = rows::<3>(&self.party.forward(&words)?)?.into_iter();
-        let mut speaker = rows::<3>(&self.speaker.forward(&words)?)?.into_iter();
-        let split = sentences.iter().map(|(answered, _)| {
-            let count = answered.tokens.words.len();
-            (
-                party.by_ref().take(count).collect(),
-                speaker.by_ref().take(count).collect(),
-            )
-        });
-        Ok(split.collect())
-    }
-
-    /// The encoder's width.
-    pub fn hidden_size(&self) -> usize {
-        self.hidden
     }
 }
 
-/// The states of a sentence, from all its pieces. One without tokens (a lone control character)
-/// is read off the `[SEP]` behind it.
-fn gather(sequences: &[Tensor], sentence: &Answered) -> candle_core::Result<Tensor> {
-    let piece = |(sequence, range): &(usize, Range<usize>)| {
-        sequences[*sequence].narrow(0, range.start, range.len().max(1))
-    };
-    let pieces = sentence
-        .pieces
+fn read<N: Network>(
+    network: &N,
+    windows: &[&Window],
+    states: &N::States,
+) -> Result<Vec<Vec<SentenceLogits>>, RunError> {
+    let asked: Vec<Asked<'_>> = windows
         .iter()
-        .map(piece)
-        .collect::<Result<Vec<_>, _>>()?;
-    match pieces.as_slice() {
-        [one] => one.contiguous(),
-        many => Tensor::cat(many, 0),
+        .enumerate()
+        .flat_map(|(window, w)| {
+            w.sentences
+                .iter()
+                .map(move |sentence| Asked { window, sentence })
+        })
+        .collect();
+    let kinds = finite(network.types(states, &asked)?)?;
+    let tags = network.tags(states, &asked)?;
+    let mut mentions: Vec<Mentions> = Vec::with_capacity(asked.len());
+    let mut answers = Vec::with_capacity(asked.len());
+    for ((asked, kind), (party, speaker)) in asked.iter().zip(kinds).zip(tags) {
+        let (party, speaker) = (finite(party)?, finite(speaker)?);
+        let tokens = &asked.sentence.tokens;
+        // Tokens of each mention, and its bytes where it was found here.
+        let (found, ranges): (Mentions, Vec<Range<usize>>) = match &asked.sentence.lookup {
+            Lookup::Given(given) => given.iter().map(|t| (t.clone(), 0..0)).unzip(),
+            Lookup::Detect => decode::spans(&party)
+                .iter()
+                .map(|w| (tokens.word_tokens(w), tokens.word_bytes(w)))
+                .unzip(),
+        };
+        mentions.push(found);
+        let mention = |range| MentionLogits {
+            range,
+            sentiment: [0.0; 3],
+        };
+        answers.push(SentenceLogits {
+            index: asked.sentence.index,
+            kind,
+            speaker: decode::best_span(&speaker, 0.0).map(|w| tokens.word_bytes(&w)),
+            party_tags: party,
+            speaker_tags: speaker,
+            mentions: ranges.into_iter().map(mention).collect(),
+        });
     }
+    let sentiments = finite(network.sentiments(states, &asked, &mentions)?)?;
+    let all = answers.iter_mut().flat_map(|a| &mut a.mentions);
+    for (mention, sentiment) in all.zip(sentiments) {
+        mention.sentiment = sentiment;
+    }
+    let mut answers = answers.into_iter();
+    let per_window = windows
+        .iter()
+        .map(|w| answers.by_ref().take(w.sentences.len()).collect());
+    Ok(per_window.collect())
 }
 
-fn mention_mean(states: &Tensor, tokens: &Range<usize>) -> candle_core::Result<Tensor> {
-    // A given mention without a token of its own is judged by the sentence.
-    if tokens.is_empty() {
-        return states.mean_keepdim(0);
+/// Refuses logits that are no numbers.
+fn finite<const N: usize>(rows: Vec<[f32; N]>) -> Result<Vec<[f32; N]>, RunError> {
+    if rows.as_flattened().iter().all(|x| x.is_finite()) {
+        Ok(rows)
+    } else {
+        Err(RunError::NotFinite)
     }
-    states
-        .narrow(0, tokens.start, tokens.len())?
-        .mean_keepdim(0)
-}
-
-/// A [n, N] tensor as rows; refuses what is not finite.
-fn rows<const N: usize>(tensor: &Tensor) -> Result<Vec<[f32; N]>, RunError> {
-    let flat = tensor.flatten_all()?.to_vec1::<f32>()?;
-    if flat.iter().any(|x| !x.is_finite()) {
-        return Err(RunError::NotFinite);
-    }
-    Ok(flat.as_chunks::<N>().0.to_vec())
 }
 
 fn device(placement: Placement) -> Result<Device, LoadError> {
     match placement {
-        Placement::Cpu => Ok(Device::Cpu),
+        Placement::Cpu | Placement::CpuCandle => Ok(Device::Cpu),
         Placement::Cuda(n) => Device::new_cuda(n).map_err(|e| LoadError::Device {
             device: placement.to_string(),
             problem: e.to_string(),
         }),
     }
-}
-
-/// The tensors by name, widened to f32 where they are stored smaller; all values finite.
-fn tensors(bytes: &[u8]) -> Result<std::collections::HashMap<String, Tensor>, LoadError> {
-    // A view checks offsets and lengths against the file before a tensor is touched.
-    safetensors::SafeTensors::deserialize(bytes)?;
-    let read =
-        candle_core::safetensors::load_buffer(bytes, &Device::Cpu).map_err(LoadError::Shape)?;
-    let sorted: BTreeMap<_, _> = read.into_iter().collect();
-    let mut out = std::collections::HashMap::new();
-    for (name, tensor) in sorted {
-        let tensor = tensor.to_dtype(DType::F32).map_err(LoadError::Shape)?;
-        let sum = tensor
-            .sqr()
-            .and_then(|t| t.sum_all())
-            .and_then(|t| t.to_scalar::<f32>());
-        if !sum.map_err(LoadError::Shape)?.is_finite() {
-            return Err(LoadError::NotFinite(name));
-        }
-        out.insert(name, tensor);
-    }
-    Ok(out)
 }

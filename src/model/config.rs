@@ -1,10 +1,11 @@
 //! `config.json` of a model directory: the BERT config and the `copydesk` object. Checks what it
 //! reads against what this build answers.
 
-use candle_transformers::models::bert::Config as BertConfig;
+use candle_transformers::models::bert::{Config as BertConfig, HiddenAct};
 use serde::Deserialize;
 
 use super::LoadError;
+use super::network::TARGET_HEADS;
 use crate::answer::{SentenceType, Sentiment};
 use crate::encode::{Case, PLACE_BUCKETS, Shape};
 
@@ -53,6 +54,34 @@ pub struct Temperatures {
     pub kind: f32,
     /// Of the sentiment head.
     pub sentiment: f32,
+}
+
+/// The sizes of the network.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Dimensions {
+    /// Width of a token state.
+    pub hidden: usize,
+    /// Layers of the encoder.
+    pub layers: usize,
+    /// Width of the feed-forward net.
+    pub intermediate: usize,
+}
+
+impl Dimensions {
+    pub(super) fn of(bert: &BertConfig) -> Self {
+        Self {
+            hidden: bert.hidden_size,
+            layers: bert.num_hidden_layers,
+            intermediate: bert.intermediate_size,
+        }
+    }
+
+    /// Floating-point operations of the encoder's products for a window of so many tokens: two a
+    /// weight and token, and 4 · tokens · hidden a layer and token for attention.
+    pub fn operations(&self, tokens: usize) -> f64 {
+        let [h, i, t] = [self.hidden, self.intermediate, tokens].map(|n| n as f64);
+        self.layers as f64 * t * (2.0 * (4.0 * h * h + 2.0 * h * i) + 4.0 * t * h)
+    }
 }
 
 impl Card {
@@ -128,6 +157,15 @@ fn check(bert: &BertConfig, card: &Card) -> Result<(), LoadError> {
             "num_attention_heads",
             "must divide hidden_size".into(),
         ));
+    }
+    if bert.num_hidden_layers == 0 || !bert.hidden_size.is_multiple_of(TARGET_HEADS) {
+        return Err(setting(
+            "hidden_size",
+            format!("must be a multiple of {TARGET_HEADS}, with at least one layer"),
+        ));
+    }
+    if bert.hidden_act != HiddenAct::Gelu {
+        return Err(setting("hidden_act", "must be \"gelu\"".into()));
     }
     for (name, value) in [
         ("temperatures.type", card.temperatures.kind),

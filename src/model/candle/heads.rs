@@ -4,11 +4,7 @@ use candle_core::{D, Result, Tensor};
 use candle_nn::{Embedding, Linear, Module, VarBuilder, embedding, linear, ops::softmax_last_dim};
 
 use crate::encode::PLACE_BUCKETS;
-
-/// Width of the tag heads.
-const TAG_HIDDEN: usize = 128;
-/// Attention heads of the sentiment head.
-const TARGET_HEADS: usize = 6;
+use crate::model::network::{TAG_HIDDEN, TARGET_HEADS};
 
 /// Mean over a sentence plus its place in the article → 5 logits.
 pub struct TypeHead {

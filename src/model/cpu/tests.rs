@@ -1,0 +1,360 @@
+//! The kernels against plain sums and against each other; the encoder against candle's.
+
+use std::collections::HashMap;
+
+use candle_core::{Device, Tensor};
+use candle_transformers::models::bert::Config;
+use pulp::Arch;
+
+use super::kernel::{Kernels, Norm, With};
+use super::lanes::{Lanes, Linear};
+use super::{Cpu, States};
+use crate::encode::{Sequence, Window};
+use crate::model::candle::Candle;
+use crate::model::files::Files;
+use crate::model::network::Network;
+use crate::model::weights::Weights;
+
+/// Numbers from −1 to 1, the same every time (a linear congruential generator).
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> f32 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    fn many(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| self.next()).collect()
+    }
+
+    fn below(&mut self, end: usize) -> usize {
+        ((self.next() + 1.0) / 2.0 * end as f32) as usize % end
+    }
+
+    fn lanes(&mut self, features: usize, tokens: usize) -> Lanes {
+        let mut lanes = Lanes::default();
+        lanes.resize(features, tokens);
+        for token in 0..tokens {
+            lanes.set(token, &self.many(features));
+        }
+        lanes
+    }
+}
+
+fn rows(lanes: &Lanes) -> Vec<Vec<f32>> {
+    let row = |token| {
+        let mut row = vec![0.0; lanes.features()];
+        lanes.get(token, &mut row);
+        row
+    };
+    (0..lanes.tokens()).map(row).collect()
+}
+
+fn bits(lanes: &Lanes) -> Vec<u32> {
+    rows(lanes).concat().iter().map(|x| x.to_bits()).collect()
+}
+
+/// Every instruction set of this machine, plain code first.
+fn instruction_sets() -> Vec<Arch> {
+    #[allow(unused_mut, reason = "elsewhere there is only one more")]
+    let mut sets = vec![Arch::Scalar];
+    #[cfg(target_arch = "x86_64")]
+    sets.extend(pulp::x86::V3::try_new().map(Arch::V3));
+    sets.push(Arch::new());
+    sets
+}
+
+/// Block boundaries, register boundaries, and what lies between.
+const TOKENS: [usize; 9] = [1, 7, 16, 17, 33, 47, 48, 49, 130];
+
+#[test]
+fn a_linear_layer_is_its_formula() {
+    let mut numbers = Numbers(1);
+    // Outputs that fill no panel, too.
+    for (inputs, outputs, tokens) in [(5, 3, 1), (24, 16, 50), (40, 21, 97)] {
+        let weight = numbers.many(inputs * outputs);
+        let bias = numbers.many(outputs);
+        let x = numbers.lanes(inputs, tokens);
+        let residual = numbers.lanes(outputs, tokens);
+        let layer = Linear::new(&weight, &bias);
+        for with in [With::Bias, With::Gelu, With::Residual(&residual)] {
+            let mut out = Lanes::default();
+            Kernels::new().linear(&layer, &x, with, &mut out);
+            let operands = rows(&x).into_iter().zip(rows(&residual)).zip(rows(&out));
+            for ((x, residual), out) in operands {
+                for (o, found) in out.iter().enumerate() {
+                    let products = x.iter().zip(&weight[o * inputs..]);
+                    let sum: f64 = products.map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
+                    let sum = sum + f64::from(bias[o]);
+                    let exact = match with {
+                        With::Bias => sum,
+                        With::Gelu => gelu(sum),
+                        With::Residual(_) => sum + f64::from(residual[o]),
+                    };
+                    let difference = (exact - f64::from(*found)).abs();
+                    assert!(difference < 2e-6, "{inputs} → {outputs}: {difference:e}");
+                }
+            }
+        }
+    }
+}
+
+fn gelu(x: f64) -> f64 {
+    0.5 * x * (1.0 + candle_core::cpu::erf::erf_f64(x / std::f64::consts::SQRT_2))
+}
+
+#[test]
+fn gelu_is_within_its_bound() {
+    let same = Linear::new(&[1.0], &[0.0]);
+    let mut x = Lanes::default();
+    let values: Vec<f32> = (-40_000..=40_000).map(|i| i as f32 / 2_000.0).collect();
+    x.resize(1, values.len());
+    for (token, value) in values.iter().enumerate() {
+        x.set(token, &[*value]);
+    }
+    let mut out = Lanes::default();
+    Kernels::new().linear(&same, &x, With::Gelu, &mut out);
+    let found = rows(&out).concat();
+    let largest = values
+        .iter()
+        .zip(&found)
+        .map(|(x, y)| {
+            (gelu(f64::from(*x)) - f64::from(*y)).abs() / f64::from(x.abs().max(4.0)) * 4.0
+        })
+        .fold(0.0, f64::max);
+    println!("largest difference {largest:e}");
+    assert!(largest <= 3e-7, "{largest:e}");
+}
+
+#[test]
+fn every_instruction_set_gives_the_same_bits() {
+    let mut numbers = Numbers(2);
+    let layer = Linear::new(&numbers.many(24 * 20), &numbers.many(20));
+    let norm = Norm {
+        weight: numbers.many(30),
+        bias: numbers.many(30),
+        epsilon: 1e-12,
+    };
+    for tokens in TOKENS {
+        let x = numbers.lanes(24, tokens);
+        let residual = numbers.lanes(20, tokens);
+        let normal = numbers.lanes(30, tokens);
+        // Two heads, 10 wide: no multiple of a panel.
+        let qkv = numbers.lanes(60, tokens);
+        let all = instruction_sets().into_iter().map(|arch| {
+            let kernels = Kernels::with(arch);
+            let mut found = Vec::new();
+            let mut out = Lanes::default();
+            for with in [With::Bias, With::Gelu, With::Residual(&residual)] {
+                kernels.linear(&layer, &x, with, &mut out);
+                found.push(bits(&out));
+            }
+            out.copy_from(&normal, 0, tokens);
+            kernels.layer_norm(&mut out, &norm);
+            found.push(bits(&out));
+            kernels.attention(&qkv, 2, &mut Lanes::default(), &mut out);
+            found.push(bits(&out));
+            found
+        });
+        let all: Vec<_> = all.collect();
+        for (n, found) in all.iter().enumerate() {
+            assert!(
+                *found == all[0],
+                "{:?}, {tokens} tokens",
+                instruction_sets()[n]
+            );
+        }
+    }
+}
+
+#[test]
+fn layer_norm_is_its_formula() {
+    let mut numbers = Numbers(3);
+    let norm = Norm {
+        weight: numbers.many(30),
+        bias: numbers.many(30),
+        epsilon: 1e-5,
+    };
+    let mut x = numbers.lanes(30, 50);
+    let before = rows(&x);
+    Kernels::new().layer_norm(&mut x, &norm);
+    for (before, after) in before.iter().zip(rows(&x)) {
+        let mean = before.iter().sum::<f32>() / 30.0;
+        let variance = before.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / 30.0;
+        for (i, found) in after.iter().enumerate() {
+            let exact =
+                (before[i] - mean) / (variance + 1e-5).sqrt() * norm.weight[i] + norm.bias[i];
+            assert!((exact - found).abs() < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn tokens_move_between_lanes_unchanged() {
+    let mut numbers = Numbers(4);
+    let all = numbers.lanes(3, 200);
+    for (start, tokens) in [(0, 200), (13, 48), (47, 2), (96, 104), (150, 50)] {
+        let mut part = Lanes::default();
+        part.copy_from(&all, start, tokens);
+        assert_eq!(rows(&part), rows(&all)[start..start + tokens]);
+        let mut back = numbers.lanes(3, 200);
+        let before = rows(&back);
+        back.copy_to(&part, start);
+        let after = rows(&back);
+        assert_eq!(after[start..start + tokens], rows(&part));
+        assert_eq!(after[..start], before[..start]);
+        assert_eq!(after[start + tokens..], before[start + tokens..]);
+    }
+}
+
+/// A network of random weights whose sizes fit no panel and no block: its file and its config.
+fn random_network() -> (Vec<u8>, Config) {
+    let config = Config {
+        vocab_size: 200,
+        hidden_size: 60,
+        num_hidden_layers: 3,
+        num_attention_heads: 6,
+        intermediate_size: 100,
+        max_position_embeddings: 512,
+        type_vocab_size: 5,
+        ..Config::default()
+    };
+    let mut numbers = Numbers(5);
+    let mut tensors: HashMap<String, Tensor> = HashMap::new();
+    let mut add = |name: String, shape: &[usize], scale: f32, shift: f32| {
+        let values = numbers.many(shape.iter().product());
+        let values: Vec<f32> = values.iter().map(|x| x * scale + shift).collect();
+        let tensor = Tensor::from_vec(values, shape, &Device::Cpu).unwrap();
+        tensors.insert(name, tensor);
+    };
+    let mut linear = |name: &str, inputs: usize, outputs: usize| {
+        add(format!("{name}.weight"), &[outputs, inputs], 0.2, 0.0);
+        add(format!("{name}.bias"), &[outputs], 0.2, 0.0);
+    };
+    for n in 0..3 {
+        let name = |part: &str| format!("encoder.layer.{n}.{part}");
+        for part in ["self.query", "self.key", "self.value", "output.dense"] {
+            linear(&name(&format!("attention.{part}")), 60, 60);
+        }
+        linear(&name("intermediate.dense"), 60, 100);
+        linear(&name("output.dense"), 100, 60);
+    }
+    linear("heads.sentence_type.dense", 60, 60);
+    linear("heads.sentence_type.out", 60, 5);
+    for head in ["party", "speaker"] {
+        linear(&format!("heads.{head}.dense"), 60, 128);
+        linear(&format!("heads.{head}.out"), 128, 3);
+    }
+    for part in ["query", "key", "value"] {
+        linear(&format!("heads.sentiment.{part}"), 60, 60);
+    }
+    linear("heads.sentiment.dense", 180, 60);
+    linear("heads.sentiment.out", 60, 3);
+    for name in ["from_start", "from_end"] {
+        add(
+            format!("heads.sentence_type.{name}.weight"),
+            &[8, 60],
+            0.5,
+            0.0,
+        );
+    }
+    for (name, count) in [("word", 200), ("position", 512), ("token_type", 5)] {
+        add(
+            format!("embeddings.{name}_embeddings.weight"),
+            &[count, 60],
+            0.5,
+            0.0,
+        );
+    }
+    let mut norm = |name: String| {
+        add(format!("{name}.weight"), &[60], 0.3, 1.0);
+        add(format!("{name}.bias"), &[60], 0.3, 0.0);
+    };
+    norm("embeddings.LayerNorm".to_owned());
+    for n in 0..3 {
+        norm(format!("encoder.layer.{n}.attention.output.LayerNorm"));
+        norm(format!("encoder.layer.{n}.output.LayerNorm"));
+    }
+    (safetensors::serialize(&tensors, None).unwrap(), config)
+}
+
+fn window(numbers: &mut Numbers, tokens: usize, vocabulary: usize) -> Window {
+    let mut ids = |end| (0..tokens).map(|_| numbers.below(end) as u32).collect();
+    Window {
+        sequences: vec![Sequence {
+            ids: ids(vocabulary),
+            cases: ids(5),
+        }],
+        sentences: Vec::new(),
+    }
+}
+
+fn window_states(states: &States, window: usize, tokens: usize) -> Vec<Vec<f32>> {
+    let place = states.windows[window][0];
+    let all = rows(&states.parts[place.part]);
+    all[place.token..place.token + tokens].to_vec()
+}
+
+/// The largest difference from candle's `BertModel`, over windows of these lengths.
+fn compare(bytes: &[u8], config: &Config, lengths: &[usize]) -> f32 {
+    let ours = Cpu::load(&Weights::new(bytes).unwrap(), config).unwrap();
+    let reference = Candle::load(bytes, config, Device::Cpu).unwrap();
+    let mut numbers = Numbers(6);
+    let mut largest: f32 = 0.0;
+    for &tokens in lengths {
+        let window = window(&mut numbers, tokens, config.vocab_size);
+        let ours = window_states(&ours.encode(&[&window]).unwrap(), 0, tokens);
+        let reference = reference.encode(&[&window]).unwrap();
+        let reference: Vec<Vec<f32>> = reference[0][0].to_vec2().unwrap();
+        for (a, b) in ours.iter().flatten().zip(reference.iter().flatten()) {
+            largest = largest.max((a - b).abs());
+        }
+    }
+    println!("largest difference {largest:e}");
+    largest
+}
+
+#[test]
+fn the_encoder_agrees_with_candle() {
+    let (bytes, config) = random_network();
+    let mut numbers = Numbers(7);
+    let mut lengths: Vec<usize> = (0..20).map(|_| 1 + numbers.below(512)).collect();
+    lengths.extend([1, 2, 47, 48, 49, 511, 512]);
+    assert!(compare(&bytes, &config, &lengths) <= 1e-4);
+}
+
+#[test]
+fn the_default_models_encoder_agrees_with_candle() {
+    let Some(files) = Files::embedded() else {
+        return;
+    };
+    let (config, _) = crate::model::config::read(&files.config).unwrap();
+    assert!(compare(&files.weights, &config, &[1, 30, 200, 512]) <= 1e-4);
+}
+
+#[test]
+fn a_window_has_the_same_bits_whatever_its_neighbours() {
+    let (bytes, config) = random_network();
+    let network = Cpu::load(&Weights::new(&bytes).unwrap(), &config).unwrap();
+    let mut numbers = Numbers(8);
+    let lengths = [30, 1, 200, 48, 512, 96, 500, 512, 512, 77];
+    let windows: Vec<Window> = lengths
+        .iter()
+        .map(|&tokens| window(&mut numbers, tokens, config.vocab_size))
+        .collect();
+    let together = network.encode(&windows.iter().collect::<Vec<_>>()).unwrap();
+    assert!(together.parts.len() > 1, "a batch goes through in parts");
+    for (n, window) in windows.iter().enumerate() {
+        let alone = network.encode(&[window]).unwrap();
+        let bits = |rows: Vec<Vec<f32>>| -> Vec<u32> {
+            rows.concat().iter().map(|x| x.to_bits()).collect()
+        };
+        let alone = bits(window_states(&alone, 0, lengths[n]));
+        let batched = bits(window_states(&together, n, lengths[n]));
+        assert!(alone == batched, "window {n}");
+    }
+}
