@@ -3,7 +3,7 @@
 
 mod candle;
 pub mod config;
-mod cpu;
+pub mod cpu;
 pub mod decode;
 pub mod files;
 mod network;

@@ -4,8 +4,8 @@
 
 mod encoder;
 mod heads;
-mod kernel;
-mod lanes;
+pub mod kernel;
+pub mod lanes;
 #[cfg(test)]
 mod tests;
 
@@ -27,7 +27,7 @@ use crate::encode::{Sequence, Window};
 const TOGETHER: usize = 2048;
 
 /// The network, its weights laid out for the kernels.
-pub struct Cpu {
+pub(super) struct Cpu {
     kernels: Kernels,
     encoder: Encoder,
     heads: Heads,
@@ -36,7 +36,7 @@ pub struct Cpu {
 }
 
 /// Token states of a batch.
-pub struct States {
+pub(super) struct States {
     /// What passed through together, [hidden, tokens] each.
     parts: Vec<Lanes>,
     /// Of each window, where each sequence begins: part and token of it.

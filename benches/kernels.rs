@@ -1,0 +1,99 @@
+//! The kernels alone, single-threaded, at the default model's sizes: `cargo bench`.
+
+#![allow(missing_docs, reason = "criterion's macros make functions")]
+
+use std::hint::black_box;
+
+use copydesk::model::cpu::kernel::{Kernels, Norm, With};
+use copydesk::model::cpu::lanes::{Lanes, Linear};
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+
+const HIDDEN: usize = 384;
+const WIDE: usize = 1536;
+const HEADS: usize = 12;
+/// A short sentence, a window, and the longest that the encoder takes.
+const TOKENS: [usize; 3] = [32, 256, 512];
+
+/// Numbers from −1 to 1, the same every time.
+fn numbers(count: usize) -> Vec<f32> {
+    let mut state: u64 = 1;
+    let mut next = || {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 40) as f32 / (1 << 23) as f32 - 1.0
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+fn lanes(features: usize, tokens: usize) -> Lanes {
+    let mut lanes = Lanes::default();
+    lanes.resize(features, tokens);
+    for (token, values) in numbers(features * tokens).chunks(features).enumerate() {
+        lanes.set(token, values);
+    }
+    lanes
+}
+
+/// Floating-point operations are the elements.
+fn linear(c: &mut Criterion) {
+    let kernels = Kernels::new();
+    let mut group = c.benchmark_group("linear");
+    for (name, inputs, outputs) in [
+        ("qkv", HIDDEN, 3 * HIDDEN),
+        ("attended", HIDDEN, HIDDEN),
+        ("up, gelu", HIDDEN, WIDE),
+        ("down", WIDE, HIDDEN),
+    ] {
+        let layer = Linear::new(&numbers(inputs * outputs), &numbers(outputs));
+        let with = if outputs == WIDE {
+            With::Gelu
+        } else {
+            With::Bias
+        };
+        for tokens in TOKENS {
+            let x = lanes(inputs, tokens);
+            let mut out = Lanes::default();
+            group.throughput(Throughput::Elements((2 * inputs * outputs * tokens) as u64));
+            group.bench_function(BenchmarkId::new(name, tokens), |b| {
+                b.iter(|| kernels.linear(black_box(&layer), black_box(&x), with, &mut out));
+            });
+        }
+    }
+    group.finish();
+}
+
+fn attention(c: &mut Criterion) {
+    let kernels = Kernels::new();
+    let mut group = c.benchmark_group("attention");
+    for tokens in TOKENS {
+        let qkv = lanes(3 * HIDDEN, tokens);
+        let [mut scratch, mut out] = [Lanes::default(), Lanes::default()];
+        group.throughput(Throughput::Elements((4 * HIDDEN * tokens * tokens) as u64));
+        group.bench_function(BenchmarkId::from_parameter(tokens), |b| {
+            b.iter(|| kernels.attention(black_box(&qkv), HEADS, &mut scratch, &mut out));
+        });
+    }
+    group.finish();
+}
+
+fn layer_norm(c: &mut Criterion) {
+    let kernels = Kernels::new();
+    let mut group = c.benchmark_group("layer_norm");
+    let norm = Norm {
+        weight: numbers(HIDDEN),
+        bias: numbers(HIDDEN),
+        epsilon: 1e-12,
+    };
+    for tokens in TOKENS {
+        let mut x = lanes(HIDDEN, tokens);
+        group.throughput(Throughput::Elements((HIDDEN * tokens) as u64));
+        group.bench_function(BenchmarkId::from_parameter(tokens), |b| {
+            b.iter(|| kernels.layer_norm(black_box(&mut x), &norm));
+        });
+    }
+    group.finish();
+}
+
+criterion_group!(benches, linear, attention, layer_norm);
+criterion_main!(benches);
