@@ -120,6 +120,7 @@ fn no_server_is_a_clear_error() {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(stderr.contains("court.txt: "), "{stderr}");
     let output = classify(&["--server", "nowhere", &file]);
+    assert_eq!(output.status.code(), Some(2), "no address at all");
     assert!(String::from_utf8_lossy(&output.stderr).contains("is no address of a server"));
     let output = classify(&["--server", "http://127.0.0.1:1", "--model", "x", &file]);
     assert_eq!(output.status.code(), Some(2), "a server has its own model");
