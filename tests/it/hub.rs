@@ -376,18 +376,18 @@ fn a_download_that_breaks_off_leaves_no_model() {
 fn a_download_that_stalls_ends() {
     let server = Server::start();
     let machine = Machine::new(&server);
-    let impatient = [("COPYDESK_HUB_TIMEOUT", "1")];
+    let impatient = [("COPYDESK_HUB_TIMEOUT", "2")];
     let fetch = || machine.run(&["model", "fetch", SOURCE], &impatient);
     let endpoint = server.endpoint();
     for (path, expect) in [
-        ("/api/", ["cannot reach the Hub", "no answer in 1 s"]),
+        ("/api/", ["cannot reach the Hub", "no answer in 2 s"]),
         (
             "/acme/",
-            ["config.json stopped coming", "not a byte in 1 s"],
+            ["config.json stopped coming", "not a byte in 2 s"],
         ),
         (
             "/cdn/",
-            ["model.safetensors stopped coming", "not a byte in 1 s"],
+            ["model.safetensors stopped coming", "not a byte in 2 s"],
         ),
     ] {
         server.fault(Fault::Stall(path));
@@ -397,7 +397,7 @@ fn a_download_that_stalls_ends() {
         assert!(!machine.repository().join("refs/main").exists(), "{path}");
     }
     // Slow, but never still: twelve pauses are longer than the patience, none of them is.
-    server.fault(Fault::Slow(120));
+    server.fault(Fault::Slow(200));
     succeeds(fetch());
     // With the model in the cache a Hub that stalls is like none.
     server.move_main(SECOND);
