@@ -1,7 +1,7 @@
 //! `copydesk classify`: articles in, answers out, in the order of the input.
 
 use std::io::{self, BufWriter, IsTerminal, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
@@ -100,7 +100,7 @@ fn is_usage(_: &Failure) -> bool {
 }
 
 #[cfg(feature = "grpc")]
-fn authority(file: &Path) -> Result<client::Authority, Failure> {
+fn authority(file: &std::path::Path) -> Result<client::Authority, Failure> {
     let place = file.display();
     let pem = std::fs::read(file).map_err(|error| format!("--tls-ca {place}: {error}"))?;
     client::Authority::from_pem(&pem).map_err(|error| format!("--tls-ca {place}: {error}").into())
