@@ -82,3 +82,52 @@ fn report(error: &(dyn std::error::Error + Send + Sync + 'static)) {
 fn warn(message: &str) {
     eprintln!("copydesk: {message}");
 }
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn arguments_fit_together() {
+        Arguments::command().debug_assert();
+    }
+
+    /// A service is set up by flags or, as in a container, by its environment alone.
+    #[cfg(feature = "grpc")]
+    #[test]
+    fn every_flag_of_serve_is_explained_and_has_a_variable() {
+        let mut command = Arguments::command();
+        command.build();
+        let serve = command.find_subcommand("serve").unwrap();
+        let own = serve.get_arguments().filter(|argument| {
+            let id = argument.get_id().as_str();
+            id != "help" && id != "version"
+        });
+        let mut variables = std::collections::HashSet::new();
+        for argument in own {
+            let id = argument.get_id();
+            assert!(argument.get_help().is_some(), "{id} is not explained");
+            let variable = argument.get_env().and_then(|name| name.to_str());
+            let variable = variable.unwrap_or_else(|| panic!("{id} has no variable"));
+            // The Hub's other clients know this one, and people have set it already.
+            let ours = variable.starts_with("COPYDESK_") || variable == "HF_HUB_OFFLINE";
+            assert!(ours, "{id} is set by {variable}");
+            assert!(variables.insert(variable), "{variable} sets two flags");
+        }
+        for expected in [
+            "ADDR",
+            "DEVICE",
+            "WORKERS",
+            "MAX_TEXT_BYTES",
+            "LOG",
+            "LOG_FORMAT",
+        ] {
+            assert!(
+                variables.contains(&*format!("COPYDESK_{expected}")),
+                "{expected}"
+            );
+        }
+    }
+}

@@ -11,12 +11,16 @@ mod repository;
 mod whole;
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
 
+use futures_util::future::{Either, select};
 use hf_hub::progress::{DownloadEvent, FileStatus, Progress, ProgressEvent, ProgressHandler};
 use hf_hub::{HFClient, HFError, HFRepository, RepoTypeModel};
+use tokio::sync::Notify;
+use tokio::time::timeout;
 
 pub use self::error::Error;
 pub use self::repository::{Malformed, Repository};
@@ -25,9 +29,9 @@ use crate::model::files::Files;
 /// Fetched where the repository has one; nothing needs it.
 const MODEL_CARD: &str = "README.md";
 
-/// How long the Hub may take to say what a revision is, all tries together. Without it a network
-/// that swallows packets would hold a start up for minutes, with the model in the cache.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// How long the Hub may send nothing, unless told otherwise. Without an end a network that swallows
+/// packets would hold a start up for ever, with the model in the cache.
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A model in the cache.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -68,6 +72,7 @@ pub type Watcher = Arc<dyn Fn(Step<'_>) + Send + Sync>;
 #[derive(Clone, Debug)]
 pub struct Hub {
     client: HFClient,
+    patience: Duration,
 }
 
 impl Hub {
@@ -82,7 +87,17 @@ impl Hub {
             .retry_max_attempts(3)
             .build()
             .map_err(|source| Error::Client(Box::new(source)))?;
-        Ok(Self { client })
+        Ok(Self {
+            client,
+            patience: PATIENCE,
+        })
+    }
+
+    /// The same Hub, given up once it has sent nothing for `patience`: not a byte of a file that is
+    /// under way, or no word on what a revision is. A slow download that moves goes on.
+    #[must_use]
+    pub fn with_patience(self, patience: Duration) -> Self {
+        Self { patience, ..self }
     }
 
     /// The model as the cache has it; asks nobody.
@@ -116,7 +131,8 @@ impl Hub {
     ///
     /// # Errors
     ///
-    /// When the Hub cannot be reached or refuses, when it lacks a file, or sends one damaged.
+    /// When the Hub cannot be reached, refuses or falls silent, when it lacks a file, or sends one
+    /// damaged.
     pub async fn fetch(&self, repository: &Repository, watch: &Watcher) -> Result<Snapshot, Error> {
         let (commit, present) = self.resolve(repository).await?;
         let lacks = |file: &str| {
@@ -161,9 +177,9 @@ impl Hub {
     ) -> Result<(String, Option<Vec<String>>), Error> {
         let handle = self.handle(repository);
         let asked = handle.info().revision(&repository.revision).send();
-        let info = tokio::time::timeout(PATIENCE, asked)
+        let info = timeout(self.patience, asked)
             .await
-            .map_err(|_| Error::silent(self.client.endpoint(), PATIENCE))?
+            .map_err(|_| Error::silent(self.client.endpoint(), self.patience))?
             .map_err(|source| self.failed(repository, source))?;
         // The commit becomes a directory's name.
         let commit = info.sha.filter(|sha| repository::is_commit(sha));
@@ -187,14 +203,17 @@ impl Hub {
         let mut damage = (PathBuf::new(), String::new());
         for force in [false, true] {
             let transfer = Arc::new(Transfer::new(file, watch));
-            let path = handle
+            let download = handle
                 .download_file()
                 .filename(file)
                 .revision(commit)
                 .force_download(force)
                 .progress(Progress::from(Arc::clone(&transfer)))
-                .send()
+                .send();
+            let path = transfer
+                .while_it_moves(download, self.patience)
                 .await
+                .ok_or_else(|| Error::stalled(file, self.client.endpoint(), self.patience))?
                 .map_err(|source| self.failed(repository, source))?;
             match whole::check(&path, transfer.expected.load(Ordering::Relaxed)) {
                 Ok(bytes) => {
@@ -242,6 +261,10 @@ struct Transfer {
     expected: AtomicU64,
     /// Whether any of it came over the wire.
     moved: AtomicBool,
+    /// How much of it is here.
+    done: AtomicU64,
+    /// Told whenever that changes.
+    moving: Notify,
 }
 
 impl Transfer {
@@ -251,11 +274,35 @@ impl Transfer {
             watch: Arc::clone(watch),
             expected: AtomicU64::new(0),
             moved: AtomicBool::new(false),
+            done: AtomicU64::new(0),
+            moving: Notify::new(),
+        }
+    }
+
+    /// Waits for `download`; `None`, and the download is dropped, once nothing has moved for
+    /// `patience`. hf-hub itself would wait for ever.
+    async fn while_it_moves<T>(
+        &self,
+        download: impl Future<Output = T>,
+        patience: Duration,
+    ) -> Option<T> {
+        let mut download = pin!(download);
+        loop {
+            let still = pin!(timeout(patience, self.moving.notified()));
+            match select(download.as_mut(), still).await {
+                Either::Left((result, _)) => return Some(result),
+                Either::Right((Ok(()), _)) => {}
+                Either::Right((Err(_), _)) => return None,
+            }
         }
     }
 
     fn loading(&self, done: u64, total: u64) {
         self.moved.store(true, Ordering::Relaxed);
+        // Some progress is told by the clock, whether or not there is any.
+        if self.done.swap(done, Ordering::Relaxed) != done {
+            self.moving.notify_one();
+        }
         let file = self.file;
         (self.watch)(Step::Loading { file, done, total });
     }
@@ -269,6 +316,7 @@ impl ProgressHandler for Transfer {
         match event {
             DownloadEvent::Start { total_bytes, .. } => {
                 self.expected.store(*total_bytes, Ordering::Relaxed);
+                self.moving.notify_one();
             }
             DownloadEvent::Progress { files } => {
                 // "Complete" is also said of files that were here before.

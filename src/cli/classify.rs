@@ -61,6 +61,11 @@ pub(super) struct Arguments {
     )]
     timeout: u64,
 
+    /// With --server https://…: trust this certificate authority (PEM) instead of the public ones.
+    #[cfg(feature = "grpc")]
+    #[arg(long, value_name = "FILE", env = "COPYDESK_TLS_CA")]
+    tls_ca: Option<PathBuf>,
+
     #[command(flatten)]
     model: ModelArguments,
 }
@@ -73,12 +78,32 @@ impl Arguments {
             let timeout = std::time::Duration::from_secs(self.timeout);
             let config = client::Config {
                 timeout,
+                authority: self.tls_ca.as_deref().map(authority).transpose()?,
                 ..client::Config::default()
             };
             return Ok(Answerer::Server(client::Client::new(url, config)?));
         }
         Ok(Answerer::Here(self.model.classifier()?))
     }
+}
+
+/// Whether the arguments themselves are wrong, rather than what they name.
+#[cfg(feature = "grpc")]
+fn is_usage(error: &Failure) -> bool {
+    use client::ConnectError::{Plain, Url};
+    matches!(error.downcast_ref(), Some(Url { .. } | Plain { .. }))
+}
+
+#[cfg(not(feature = "grpc"))]
+fn is_usage(_: &Failure) -> bool {
+    false
+}
+
+#[cfg(feature = "grpc")]
+fn authority(file: &std::path::Path) -> Result<client::Authority, Failure> {
+    let place = file.display();
+    let pem = std::fs::read(file).map_err(|error| format!("--tls-ca {place}: {error}"))?;
+    client::Authority::from_pem(&pem).map_err(|error| format!("--tls-ca {place}: {error}").into())
 }
 
 /// Who answers.
@@ -124,7 +149,13 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     // A server's client needs the runtime from its first moment on.
     let runtime = runtime()?;
     let _inside = runtime.enter();
-    let answerer = arguments.answerer()?;
+    let answerer = match arguments.answerer() {
+        Err(error) if is_usage(&error) => {
+            warn(&error.to_string());
+            return Ok(ExitCode::from(2));
+        }
+        answerer => answerer?,
+    };
     let parties = parties(&arguments.party);
     let options = Options {
         min_confidence: arguments.min_confidence,

@@ -83,7 +83,7 @@ fn fetch(arguments: &Fetch) -> Result<(), Failure> {
         Source::Hub(repository) => repository,
         Source::Directory(directory) => return Err(nothing_to_fetch(directory)),
     };
-    let hub = crate::hub::Hub::new()?;
+    let hub = arguments.network.hub()?;
     let runtime = super::setup::runtime()?;
     let snapshot = runtime.block_on(async {
         if arguments.network.offline {

@@ -1,5 +1,6 @@
 //! `copydesk serve`: the service, until SIGTERM or SIGINT.
 
+use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::process::ExitCode;
 use std::time::Duration;
@@ -20,6 +21,10 @@ pub(super) struct Arguments {
     /// Address to listen on; port 0 takes a free one, told in the log.
     #[arg(long, default_value = "127.0.0.1:50051", env = "COPYDESK_ADDR")]
     addr: SocketAddr,
+
+    /// Seconds that running calls get to end after SIGTERM or SIGINT.
+    #[arg(long, value_name = "SECONDS", default_value_t = server::Config::default().drain_timeout.as_secs(), env = "COPYDESK_DRAIN_TIMEOUT")]
+    drain_timeout: u64,
 
     #[command(flatten)]
     model: ModelArguments,
@@ -52,21 +57,18 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", default_value_t = server::Config::default().streams, env = "COPYDESK_MAX_STREAMS", help_heading = "Limits")]
     max_streams: u32,
 
-    /// Seconds that running calls get to end after SIGTERM or SIGINT.
-    #[arg(long, value_name = "SECONDS", default_value_t = server::Config::default().drain_timeout.as_secs(), env = "COPYDESK_DRAIN_TIMEOUT")]
-    drain_timeout: u64,
-
     /// What is logged: error, warn, info, debug, trace, or a filter as `copydesk=debug,h2=warn`.
     #[arg(
         long,
         value_name = "LEVEL",
         default_value = "info",
-        env = "COPYDESK_LOG"
+        env = "COPYDESK_LOG",
+        help_heading = "Log"
     )]
     log: String,
 
     /// How it is logged, on standard error.
-    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "COPYDESK_LOG_FORMAT")]
+    #[arg(long, value_enum, default_value_t = LogFormat::Text, env = "COPYDESK_LOG_FORMAT", help_heading = "Log")]
     log_format: LogFormat,
 }
 
@@ -130,6 +132,11 @@ fn log(filter: &str, format: LogFormat) -> Result<(), Failure> {
     let builder = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
+    // Codes of colour are noise in a file. On a terminal NO_COLOR is heeded by itself.
+    let builder = match std::io::stderr().is_terminal() {
+        true => builder,
+        false => builder.with_ansi(false),
+    };
     match format {
         LogFormat::Text => builder.init(),
         LogFormat::Json => builder.json().init(),

@@ -4,6 +4,8 @@
 use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
+#[cfg(feature = "hub")]
+use std::time::Duration;
 
 use clap::Args;
 use clap::builder::FalseyValueParser;
@@ -63,6 +65,25 @@ pub(super) struct Network {
     /// Ask the Hub for nothing: take models from its cache only.
     #[arg(long, env = "HF_HUB_OFFLINE", value_parser = FalseyValueParser::new())]
     pub offline: bool,
+
+    /// Seconds that the Hub may send nothing before a fetch is given up; a slow one goes on.
+    #[cfg(feature = "hub")]
+    #[arg(
+        long,
+        value_name = "SECONDS",
+        default_value_t = hub::PATIENCE.as_secs(),
+        value_parser = clap::value_parser!(u64).range(1..),
+        env = "COPYDESK_HUB_TIMEOUT"
+    )]
+    pub hub_timeout: u64,
+}
+
+#[cfg(feature = "hub")]
+impl Network {
+    /// The Hub as the environment names it, asked as the flags say.
+    pub fn hub(self) -> Result<Hub, hub::Error> {
+        Ok(Hub::new()?.with_patience(Duration::from_secs(self.hub_timeout)))
+    }
 }
 
 /// A model's files, and where they were found.
@@ -136,7 +157,7 @@ impl Found {
 /// Where the Hub is away, the cache is better than nothing.
 #[cfg(feature = "hub")]
 fn cached_or_fetched(repository: &Repository, network: Network) -> Result<Place, Failure> {
-    let hub = Hub::new()?;
+    let hub = network.hub()?;
     let runtime = setup::runtime()?;
     let cached = || runtime.block_on(hub.cached(repository));
     let place = |snapshot| Place::Cache(repository.clone(), snapshot);

@@ -1,11 +1,14 @@
 //! The bundled client: one article, one answer. Sends a deadline, tries again when the server has
 //! no room or the connection breaks, and drops what came of an answer that broke off.
 
+mod authority;
+
 use std::time::{Duration, Instant};
 
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 
+pub use self::authority::{Authority, Unreadable};
 use super::convert;
 use super::pb::classifier_service_client::ClassifierServiceClient;
 use super::pb::{self, classify_article_response};
@@ -14,12 +17,14 @@ use crate::answer::{Sentence, Summary};
 use crate::article::Article;
 
 /// How the client behaves.
-#[derive(Clone, Copy, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// How long one article may take, all tries together.
     pub timeout: Duration,
     /// How often an article is sent at most.
     pub tries: u32,
+    /// Who may vouch for a server at `https://`: this authority alone, or the public ones.
+    pub authority: Option<Authority>,
 }
 
 impl Default for Config {
@@ -27,6 +32,7 @@ impl Default for Config {
         Self {
             timeout: Duration::from_secs(300),
             tries: 6,
+            authority: None,
         }
     }
 }
@@ -37,6 +43,14 @@ pub enum ConnectError {
     /// Not an address.
     #[error("{url:?} is no address of a server; use http://host:port or https://host:port")]
     Url {
+        /// As given.
+        url: String,
+    },
+    /// An authority for a server that shows no certificate.
+    #[error(
+        "{url:?} is plain text, where no certificate is looked at; use https:// or leave --tls-ca out"
+    )]
+    Plain {
         /// As given.
         url: String,
     },
@@ -66,7 +80,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When the address is none. Whether a server answers shows with the first call.
+    /// When the address is none, or plain text with an authority. Whether a server answers shows with the first call.
     pub fn new(url: &str, config: Config) -> Result<Self, ConnectError> {
         let known = url.starts_with("http://") || url.starts_with("https://");
         let endpoint = Some(url)
@@ -77,11 +91,15 @@ impl Client {
             })?
             .connect_timeout(Duration::from_secs(10))
             .http2_keep_alive_interval(Duration::from_secs(30));
-        let endpoint = match url.starts_with("https://") {
-            true => endpoint
-                .tls_config(ClientTlsConfig::new().with_webpki_roots())
+        let endpoint = match (url.starts_with("https://"), &config.authority) {
+            (true, authority) => endpoint
+                .tls_config(tls(authority.as_ref()))
                 .map_err(ConnectError::Tls)?,
-            false => endpoint,
+            (false, None) => endpoint,
+            (false, Some(_)) => {
+                let url = url.to_owned();
+                return Err(ConnectError::Plain { url });
+            }
         };
         let service = ClassifierServiceClient::new(endpoint.connect_lazy())
             .max_decoding_message_size(ANSWER_BYTES);
@@ -153,6 +171,13 @@ impl Client {
         Err(Status::unavailable(
             "the answer broke off before its summary",
         ))
+    }
+}
+
+fn tls(authority: Option<&Authority>) -> ClientTlsConfig {
+    match authority {
+        Some(authority) => ClientTlsConfig::new().trust_anchors(authority.anchors()),
+        None => ClientTlsConfig::new().with_webpki_roots(),
     }
 }
 

@@ -22,6 +22,19 @@ pub enum Error {
         /// Why.
         source: Box<dyn std::error::Error + Send + Sync>,
     },
+    /// A download stands still.
+    #[error(
+        "{file} stopped coming from the Hub at {endpoint}: not a byte in {} s; try again later",
+        patience.as_secs_f64()
+    )]
+    Stalled {
+        /// Which file.
+        file: &'static str,
+        /// From where.
+        endpoint: String,
+        /// How long it was waited for.
+        patience: Duration,
+    },
     /// No such repository, for whoever asks.
     #[error("{0} is not on the Hub: no such repository")]
     NoRepository(Repository),
@@ -106,13 +119,21 @@ pub enum Error {
 impl Error {
     /// Whether the Hub is away, as against what it answered.
     pub fn is_unreachable(&self) -> bool {
-        matches!(self, Self::Unreachable { .. })
+        matches!(self, Self::Unreachable { .. } | Self::Stalled { .. })
+    }
+
+    pub(super) fn stalled(file: &'static str, endpoint: &str, patience: Duration) -> Self {
+        Self::Stalled {
+            file,
+            endpoint: endpoint.to_owned(),
+            patience,
+        }
     }
 
     pub(super) fn silent(endpoint: &str, patience: Duration) -> Self {
         Self::Unreachable {
             endpoint: endpoint.to_owned(),
-            source: format!("no answer in {} seconds", patience.as_secs()).into(),
+            source: format!("no answer in {} s", patience.as_secs_f64()).into(),
         }
     }
 

@@ -5,6 +5,7 @@ mod server;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
+use std::time::{Duration, Instant};
 
 use copydesk::model::files::Files;
 use serde_json::Value;
@@ -15,9 +16,10 @@ use crate::support::fixture;
 const SOURCE: &str = "hf://acme/tiny";
 
 /// Settings of whoever runs the tests must not reach them.
-const FOREIGN: [&str; 16] = [
+const FOREIGN: [&str; 17] = [
     "ALL_PROXY",
     "COPYDESK_DEVICE",
+    "COPYDESK_HUB_TIMEOUT",
     "COPYDESK_MODEL",
     "COPYDESK_SERVER",
     "HF_HUB_CACHE",
@@ -368,6 +370,39 @@ fn a_download_that_breaks_off_leaves_no_model() {
     server.fault(Fault::None);
     succeeds(machine.fetch(SOURCE));
     assert_eq!(machine.classify(SOURCE, &offline), Ok("fixture".into()));
+}
+
+#[test]
+fn a_download_that_stalls_ends() {
+    let server = Server::start();
+    let machine = Machine::new(&server);
+    let impatient = [("COPYDESK_HUB_TIMEOUT", "2")];
+    let fetch = || machine.run(&["model", "fetch", SOURCE], &impatient);
+    let endpoint = server.endpoint();
+    for (path, expect) in [
+        ("/api/", ["cannot reach the Hub", "no answer in 2 s"]),
+        (
+            "/acme/",
+            ["config.json stopped coming", "not a byte in 2 s"],
+        ),
+        (
+            "/cdn/",
+            ["model.safetensors stopped coming", "not a byte in 2 s"],
+        ),
+    ] {
+        server.fault(Fault::Stall(path));
+        let began = Instant::now();
+        fails(&fetch(), &[&[endpoint.as_str()], &expect[..]].concat());
+        assert!(began.elapsed() < Duration::from_secs(20), "{path}");
+        assert!(!machine.repository().join("refs/main").exists(), "{path}");
+    }
+    // Slow, but never still: twelve pauses are longer than the patience, none of them is.
+    server.fault(Fault::Slow(200));
+    succeeds(fetch());
+    // With the model in the cache a Hub that stalls is like none.
+    server.move_main(SECOND);
+    server.fault(Fault::Stall("/acme/"));
+    assert_eq!(machine.classify(SOURCE, &impatient), Ok("fixture".into()));
 }
 
 #[test]

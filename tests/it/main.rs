@@ -16,3 +16,4 @@ mod layers;
 mod service;
 mod serving;
 mod support;
+mod tls;

@@ -1,5 +1,7 @@
 //! The service through a real socket: answers, and every error of the contract.
 
+mod reasons;
+
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -191,6 +193,7 @@ async fn bad_requests_are_told_by_field() {
         text_bytes: 1000,
         sentences: 20,
         parties: 2,
+        spans: 3,
         ..Limits::default()
     };
     let engine = tiny_classifier().engine().clone();
@@ -218,6 +221,13 @@ async fn bad_requests_are_told_by_field() {
             spans: vec![span],
             ..party("p", "Oster")
         }])
+    };
+    let span = |start| pb::PartySpan {
+        offsets: Some(pb::party_span::Offsets::Bytes(pb::OffsetRange {
+            start,
+            end: start + 1,
+        })),
+        sentence_index: None,
     };
     let bytes = |start, end| {
         Some(pb::party_span::Offsets::Bytes(pb::OffsetRange {
@@ -281,6 +291,14 @@ async fn bad_requests_are_told_by_field() {
                 ..party("a", "A")
             }]),
             "TOO_MANY_ALIASES",
+            "parties[0]",
+        ),
+        (
+            with(vec![pb::Party {
+                spans: (0..4).map(span).collect(),
+                ..party("a", "A")
+            }]),
+            "TOO_MANY_SPANS",
             "parties[0]",
         ),
         (spanned(None), "INVALID_SPAN", "parties[0].spans[0]"),
@@ -394,6 +412,19 @@ async fn a_corpus_keeps_order_and_survives_bad_articles() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_full_queue_is_refused_before_the_headers() {
+    let status = of_a_full_queue().await;
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(details(&status).0, "QUEUE_FULL");
+    assert!(
+        status
+            .get_details_retry_info()
+            .is_some_and(|r| r.retry_delay.is_some())
+    );
+    assert!(status.metadata().get("grpc-retry-pushback-ms").is_some());
+}
+
+/// What is said to a caller for whom there is no room; it comes in place of the headers.
+async fn of_a_full_queue() -> Status {
     // A queue smaller than one window has never room for one at once.
     let config = Config {
         workers: 1,
@@ -420,17 +451,9 @@ async fn a_full_queue_is_refused_before_the_headers() {
         let short = request(article("b", "Short."));
         refused = client.classify_article(short).await.err();
     }
-    let status = refused.expect("a refusal while the queue is full");
-    assert_eq!(status.code(), Code::Unavailable);
-    assert_eq!(details(&status).0, "QUEUE_FULL");
-    assert!(
-        status
-            .get_details_retry_info()
-            .is_some_and(|r| r.retry_delay.is_some())
-    );
-    assert!(status.metadata().get("grpc-retry-pushback-ms").is_some());
     reading.abort();
     running.stop().await;
+    refused.expect("a refusal while the queue is full")
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -442,6 +465,28 @@ async fn deadlines_are_deadline_exceeded() {
     slow.set_timeout(Duration::from_millis(800));
     let status = ask(&mut client, slow).await.expect_err("too slow");
     assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    assert_eq!(details(&status).0, "DEADLINE_EXCEEDED");
+    // A corpus has one deadline for all of it: the stream itself fails.
+    let requests = [("a", "The league met."), ("b", long.as_str())];
+    let requests = requests.map(|(id, text)| pb::ClassifyArticlesRequest {
+        article: Some(article(id, text)),
+        options: None,
+    });
+    let mut slow = Request::new(futures_util::stream::iter(requests));
+    slow.set_timeout(Duration::from_millis(800));
+    let stream = client.classify_articles(slow).await.expect("admitted");
+    let mut stream = stream.into_inner();
+    let mut messages = 0;
+    let status = loop {
+        match stream.message().await {
+            Ok(message) => assert!(message.is_some(), "no end without an error"),
+            Err(status) => break status,
+        }
+        messages += 1;
+    };
+    assert!(messages >= 2, "the first article was answered");
+    assert_eq!(status.code(), Code::DeadlineExceeded, "{status:?}");
+    assert_eq!(details(&status).0, "DEADLINE_EXCEEDED");
     running.stop().await;
 }
 
@@ -590,6 +635,13 @@ async fn first_sentences_come_while_the_rest_waits() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_draining_server_ends_a_corpus_after_what_it_accepted() {
+    let status = of_a_draining_server().await;
+    assert_eq!(status.code(), Code::Unavailable);
+    assert_eq!(details(&status).0, "DRAINING");
+}
+
+/// How a corpus ends whose server stops, after what was accepted has been answered.
+async fn of_a_draining_server() -> Status {
     use classify_articles_response::Event;
     let running = serve().await;
     let mut client = running.client().await;
@@ -625,10 +677,9 @@ async fn a_draining_server_ends_a_corpus_after_what_it_accepted() {
             break status;
         }
     };
-    assert_eq!(status.code(), Code::Unavailable);
-    assert_eq!(details(&status).0, "DRAINING");
     drop((stream, client, send));
     stopping.await.expect("the server ends");
+    status
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -120,9 +120,32 @@ fn no_server_is_a_clear_error() {
     let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
     assert!(stderr.contains("court.txt: "), "{stderr}");
     let output = classify(&["--server", "nowhere", &file]);
+    assert_eq!(output.status.code(), Some(2), "no address at all");
     assert!(String::from_utf8_lossy(&output.stderr).contains("is no address of a server"));
     let output = classify(&["--server", "http://127.0.0.1:1", "--model", "x", &file]);
     assert_eq!(output.status.code(), Some(2), "a server has its own model");
+}
+
+#[test]
+fn a_log_that_is_no_terminal_is_plain() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_copydesk"))
+        .args(["serve", "--addr", "127.0.0.1:0", "--workers", "1"])
+        .args(["--log-format", "text", "--model"])
+        .arg(fixture())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the executable");
+    let mut line = String::new();
+    let stderr = child.stderr.take().expect("stderr");
+    let read = BufReader::new(stderr).read_line(&mut line);
+    let _ = child.kill();
+    let _ = child.wait();
+    read.expect("a line");
+    assert!(
+        line.contains("INFO copydesk::cli::serve: listening"),
+        "{line:?}"
+    );
+    assert!(!line.contains('\x1b'), "{line:?}");
 }
 
 #[cfg(unix)]

@@ -6,6 +6,7 @@ use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use copydesk::model::files::{Files, sha256};
 use serde_json::{Value, json};
@@ -35,6 +36,10 @@ pub enum Fault {
     Altered,
     /// A page that says "forbidden" comes in place of the weights.
     ErrorPage,
+    /// Answers under this path stop half way, on a connection that stays open.
+    Stall(&'static str),
+    /// The weights come in twelve pieces, one after another with this many milliseconds between.
+    Slow(u64),
 }
 
 /// What was asked.
@@ -212,14 +217,33 @@ impl State {
         if answer.status.starts_with("302") {
             (length, body) = (0, &[]);
         }
-        write!(stream, "HTTP/1.1 {}\r\n", answer.status)?;
+        let mut head = format!("HTTP/1.1 {}\r\n", answer.status);
         for (name, value) in &answer.headers {
-            write!(stream, "{name}: {value}\r\n")?;
+            head += &format!("{name}: {value}\r\n");
         }
-        write!(
-            stream,
-            "Content-Length: {length}\r\nConnection: close\r\n\r\n"
-        )?;
+        head += &format!("Content-Length: {length}\r\nConnection: close\r\n\r\n");
+        match fault {
+            Fault::Stall(path) if request.path.starts_with(path) => {
+                let whole = [head.as_bytes(), body].concat();
+                stream.write_all(&whole[..whole.len() / 2])?;
+                stream.flush()?;
+                while !self.stopped.load(Ordering::SeqCst) {
+                    std::thread::sleep(Duration::from_millis(20));
+                }
+                return Ok(());
+            }
+            Fault::Slow(pause) if request.path.starts_with("/cdn/") => {
+                stream.write_all(head.as_bytes())?;
+                for piece in body.chunks(body.len().div_ceil(12).max(1)) {
+                    std::thread::sleep(Duration::from_millis(pause));
+                    stream.write_all(piece)?;
+                    stream.flush()?;
+                }
+                return Ok(());
+            }
+            _ => {}
+        }
+        stream.write_all(head.as_bytes())?;
         stream.write_all(body)?;
         stream.flush()
     }
