@@ -148,6 +148,19 @@ impl std::fmt::Display for Placement {
     }
 }
 
+/// Which implementation of the encoder runs.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Kernel {
+    /// The one of this crate.
+    #[default]
+    Ours,
+    /// candle's BERT, the reference.
+    Candle,
+}
+
+/// The token states of a batch of windows, between encoder and heads: per window its sequences.
+pub struct States(Vec<Vec<Tensor>>);
+
 /// A loaded model; shared by all workers.
 pub struct Model {
     card: Card,
@@ -170,6 +183,19 @@ impl Model {
     ///
     /// Names the file, and in it the setting or tensor, that is wrong.
     pub fn load(files: &Files, placement: Placement) -> Result<Self, LoadError> {
+        Self::load_with(files, placement, Kernel::default())
+    }
+
+    /// The same, with a choice of the encoder. There is candle's only, so far.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::load`].
+    pub fn load_with(
+        files: &Files,
+        placement: Placement,
+        _kernel: Kernel,
+    ) -> Result<Self, LoadError> {
         let (bert_config, card) = config::read(&files.config)?;
         let encoder = Encoder::new(&files.tokenizer, card.shape)?;
         if encoder.vocabulary() > bert_config.vocab_size {
@@ -243,19 +269,40 @@ impl Model {
     ///
     /// When candle fails or a logit is not finite.
     pub fn answer(&self, windows: &[&Window]) -> Result<Vec<Vec<SentenceLogits>>, RunError> {
-        let states = self.states(windows)?;
+        self.read(windows, &self.encode(windows)?)
+    }
+
+    /// Runs the encoder over a batch of windows.
+    ///
+    /// # Errors
+    ///
+    /// When candle fails.
+    pub fn encode(&self, windows: &[&Window]) -> Result<States, RunError> {
+        Ok(States(self.states(windows)?))
+    }
+
+    /// Runs the heads over the states of the same windows: for each its sentences, in order.
+    ///
+    /// # Errors
+    ///
+    /// When candle fails or a logit is not finite.
+    pub fn read(
+        &self,
+        windows: &[&Window],
+        states: &States,
+    ) -> Result<Vec<Vec<SentenceLogits>>, RunError> {
         let sentences: Vec<(&Answered, Tensor)> = windows
             .iter()
-            .zip(states)
+            .zip(&states.0)
             .flat_map(|(window, sequences)| {
                 window
                     .sentences
                     .iter()
-                    .map(move |s| (s, gather(&sequences, s)))
+                    .map(move |s| (s, gather(sequences, s)))
             })
             .map(|(s, gathered)| Ok((s, gathered?)))
             .collect::<candle_core::Result<_>>()?;
-        let mut answers = self.read(&sentences)?.into_iter();
+        let mut answers = self.read_sentences(&sentences)?.into_iter();
         let per_window = windows
             .iter()
             .map(|w| answers.by_ref().take(w.sentences.len()).collect());
@@ -268,7 +315,7 @@ impl Model {
         let mut states = Vec::with_capacity(sequences.len());
         // A window of many sequences (one huge sentence) must not become one huge batch.
         for chunk in sequences.chunks(16) {
-            states.extend(self.encode(chunk)?);
+            states.extend(self.encode_sequences(chunk)?);
         }
         let mut states = states.into_iter();
         let per_window = windows
@@ -277,7 +324,7 @@ impl Model {
         Ok(per_window.collect())
     }
 
-    fn encode(&self, sequences: &[&Sequence]) -> candle_core::Result<Vec<Tensor>> {
+    fn encode_sequences(&self, sequences: &[&Sequence]) -> candle_core::Result<Vec<Tensor>> {
         let width = sequences.iter().map(|s| s.ids.len()).max().unwrap_or(0);
         let shape = (sequences.len(), width);
         let pad = |row: &[u32], out: &mut Vec<u32>| {
@@ -299,7 +346,10 @@ impl Model {
             .collect()
     }
 
-    fn read(&self, sentences: &[(&Answered, Tensor)]) -> Result<Vec<SentenceLogits>, RunError> {
+    fn read_sentences(
+        &self,
+        sentences: &[(&Answered, Tensor)],
+    ) -> Result<Vec<SentenceLogits>, RunError> {
         if sentences.is_empty() {
             return Ok(Vec::new());
         }
