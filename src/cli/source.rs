@@ -13,6 +13,8 @@ use super::Failure;
 use super::{progress, setup, warn};
 #[cfg(feature = "hub")]
 use crate::hub::{self, Hub, Repository, Snapshot};
+#[cfg(feature = "bench")]
+use crate::model::Kernel;
 use crate::model::files::Files;
 use crate::model::{LoadError, Model, Placement};
 
@@ -27,6 +29,17 @@ pub(super) enum Source {
     /// A repository on the Hub.
     #[cfg(feature = "hub")]
     Hub(Repository),
+}
+
+#[cfg(feature = "bench")]
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(directory) => write!(f, "{}", directory.display()),
+            #[cfg(feature = "hub")]
+            Self::Hub(repository) => write!(f, "{repository}"),
+        }
+    }
 }
 
 impl FromStr for Source {
@@ -125,7 +138,17 @@ impl Found {
 
     /// Loads it; says of which model what is wrong.
     pub fn load(&self, placement: Placement) -> Result<Model, Failure> {
-        Model::load(&self.files, placement).map_err(|source| {
+        self.usable(Model::load(&self.files, placement))
+    }
+
+    /// The same, with a choice of the encoder.
+    #[cfg(feature = "bench")]
+    pub fn load_with(&self, placement: Placement, kernel: Kernel) -> Result<Model, Failure> {
+        self.usable(Model::load_with(&self.files, placement, kernel))
+    }
+
+    fn usable(&self, model: Result<Model, LoadError>) -> Result<Model, Failure> {
+        model.map_err(|source| {
             let place = self.place.to_string();
             Unusable { place, source }.into()
         })
