@@ -239,11 +239,7 @@ mod tests {
 
     fn labels(scale: Scale, figures: &[f64]) -> Vec<String> {
         let ruler = Ruler::new(scale, figures.iter().copied());
-        ruler
-            .ticks
-            .iter()
-            .map(|&place| ruler.label(place))
-            .collect()
+        ruler.ticks.into_iter().map(|(_, label)| label).collect()
     }
 
     #[test]
