@@ -4,8 +4,8 @@
 mod html;
 mod plot;
 
-use serde::Serialize;
-use serde_json::{Map, Value};
+use serde::{Serialize, Serializer};
+use serde_json::Value;
 
 use super::Error;
 use super::load::Run;
@@ -22,8 +22,16 @@ pub struct Header {
     pub machine: Machine,
     /// The model that answered.
     pub model: ModelName,
-    /// Arguments, and what they came to.
-    pub settings: Map<String, Value>,
+    /// Arguments, and what they came to, in their order.
+    #[serde(serialize_with = "as_object")]
+    pub settings: Vec<(&'static str, Value)>,
+}
+
+fn as_object<S: Serializer>(
+    settings: &[(&'static str, Value)],
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_map(settings.iter().map(|(name, value)| (name, value)))
 }
 
 /// A model's identity.

@@ -51,10 +51,13 @@ fn table(table: &Table) -> String {
         format!("<tr>{cells}</tr>\n")
     };
     let rows: String = table.rows.iter().map(|cells| row(cells, "td")).collect();
+    let head = match table.head.iter().all(String::is_empty) {
+        true => String::new(),
+        false => row(&table.head, "th"),
+    };
     format!(
-        "<h2>{}</h2>\n<div class=\"wide\"><table>\n{}{rows}</table></div>\n",
-        escape(&table.title),
-        row(&table.head, "th")
+        "<h2>{}</h2>\n<div class=\"wide\"><table>\n{head}{rows}</table></div>\n",
+        escape(&table.title)
     )
 }
 

@@ -82,8 +82,8 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         [
             ("articles", arguments.articles.setting()),
             ("article_count", json!(set.articles.len())),
-            ("article_sentences", json!(total.sentences)),
-            ("article_tokens", json!(total.tokens)),
+            ("article_sentences", json!(total.sentences as u64)),
+            ("article_tokens", json!(total.tokens as u64)),
             ("device", json!(engine.model().placement().to_string())),
             ("workers", json!(engine.config().workers)),
             ("batch_tokens", json!(engine.config().max_batch_tokens)),

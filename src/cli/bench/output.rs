@@ -4,7 +4,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::answer::ModelIdentity;
 use crate::bench::machine::Machine;
@@ -54,16 +54,12 @@ fn save(path: &Path, text: &str) -> Result<(), Failure> {
 pub(super) fn header<const N: usize>(
     command: &'static str,
     model: &ModelIdentity,
-    settings: [(&str, Value); N],
+    settings: [(&'static str, Value); N],
 ) -> Header {
-    let settings = settings.into_iter();
-    let settings: Map<String, Value> = settings
-        .map(|(name, value)| (name.to_owned(), value))
-        .collect();
     Header {
         command,
         machine: Machine::here(),
         model: model.into(),
-        settings,
+        settings: settings.into(),
     }
 }
