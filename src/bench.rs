@@ -1,6 +1,6 @@
 //! Measures the classifier, the encoder below it and servers above it, and writes what it found as
-//! tables, JSON and pages. For the command line alone; claims nothing that it did not measure, and
-//! names machine, model and settings with every figure.
+//! tables, JSON and pages. For the command line alone; hides nothing that stalled, failed or was not
+//! sent, and names machine, model and settings in every report.
 
 pub mod articles;
 pub mod cost;
@@ -85,6 +85,18 @@ pub enum Error {
     /// A report could not be written as JSON.
     #[error(transparent)]
     Json(#[from] serde_json::Error),
+}
+
+impl Error {
+    /// Whether whoever read the output has gone.
+    pub fn is_broken_pipe(&self) -> bool {
+        let kind = match self {
+            Self::Io(error) => Some(error.kind()),
+            Self::Json(error) => error.io_error_kind(),
+            _ => None,
+        };
+        kind == Some(std::io::ErrorKind::BrokenPipe)
+    }
 }
 
 /// How long one measurement takes.

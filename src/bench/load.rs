@@ -189,6 +189,10 @@ where
 /// # Errors
 ///
 /// When there is no memory for the histograms; what articles fail with is counted.
+#[cfg_attr(
+    not(any(feature = "grpc", test)),
+    expect(dead_code, reason = "only servers are asked at planned times")
+)]
 pub async fn open<A, F>(ask: A, rate: f64, most: usize, pace: Pace) -> Result<Run, Error>
 where
     A: Fn(usize) -> F,

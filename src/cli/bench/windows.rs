@@ -32,8 +32,12 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
     let articles = articles.map(|article| article.map_err(|e| Error::Unanswered(e.to_string())));
     let mut out = BufWriter::new(std::io::stdout().lock());
     let limit = arguments.limit.unwrap_or(usize::MAX);
-    match windows::write(articles, model.encoder(), limit, &mut out)? {
-        0 => Err(Error::NoArticles.into()),
-        _ => Ok(out.flush()?),
+    let written = windows::write(articles, model.encoder(), limit, &mut out);
+    match written.and_then(|count| Ok(out.flush().map(|()| count)?)) {
+        Ok(0) => Err(Error::NoArticles.into()),
+        Ok(_) => Ok(()),
+        // Whoever read along (a pager, head) has seen enough.
+        Err(error) if error.is_broken_pipe() => Ok(()),
+        Err(error) => Err(error.into()),
     }
 }
