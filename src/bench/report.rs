@@ -299,7 +299,7 @@ pub fn name(run: &Run) -> String {
     match (run.callers, run.rate) {
         (Some(1), _) => "1 caller".to_owned(),
         (Some(callers), _) => format!("{callers} callers"),
-        (None, Some(rate)) => format!("{} articles/s planned", number(rate)),
+        (None, Some(rate)) => format!("{rate} articles/s planned"),
         (None, None) => run.mode.to_owned(),
     }
 }

@@ -1,7 +1,7 @@
 //! The page: facts, tables and plots in one file, without scripts, fonts or anything else from
 //! elsewhere.
 
-use super::{Header, Plot, Table, plot};
+use super::{Header, Plot, Series, Table, plot};
 use crate::bench::Error;
 
 const STYLE: &str = "
@@ -22,6 +22,8 @@ const STYLE: &str = "
            gap: 1.5rem; margin-top: 2.5rem; }
   figure { margin: 0; border: 1px solid #e3e7ec; border-radius: .5rem; padding: .75rem; }
   figcaption { font-weight: 600; }
+  .key { margin: .25rem 0; font-size: .875rem; color: #3c4655; }
+  .key i { display: inline-block; width: 1rem; height: .2rem; margin: 0 .4rem .2rem .8rem; }
   svg { width: 100%; height: auto; }
 ";
 
@@ -71,9 +73,21 @@ fn figure(plot: &Plot) -> Result<String, Error> {
         &format!("<svg role=\"img\" aria-label=\"{title}\" "),
         1,
     );
+    let key = match plot {
+        Plot::Lines { series, .. } if series.len() > 1 => key(series),
+        _ => String::new(),
+    };
     Ok(format!(
-        "<figure><figcaption>{title}</figcaption>\n{svg}</figure>\n"
+        "<figure><figcaption>{title}</figcaption>\n{key}{svg}</figure>\n"
     ))
+}
+
+fn key(series: &[Series]) -> String {
+    let name = |(name, colour): (&str, String)| {
+        format!("<i style=\"background:{colour}\"></i>{} ", escape(name))
+    };
+    let names: String = plot::key(series).into_iter().map(name).collect();
+    format!("<p class=\"key\">{names}</p>\n")
 }
 
 fn escape(text: &str) -> String {

@@ -19,6 +19,19 @@ const COLOURS: [RGBColor; 8] = [
     RGBColor(200, 40, 60),
     RGBColor(90, 90, 90),
 ];
+
+/// The colours of a plot's lines, in their order.
+fn colours() -> impl Iterator<Item = RGBColor> {
+    COLOURS.iter().copied().cycle()
+}
+
+/// Name and colour of each line, to stand beside the plot: within, it would hide something.
+pub(super) fn key(series: &[Series]) -> Vec<(&str, String)> {
+    let hex = |RGBColor(red, green, blue)| format!("#{red:02x}{green:02x}{blue:02x}");
+    let names = series.iter().map(|s| s.name.as_str());
+    names.zip(colours().map(hex)).collect()
+}
+
 const INK: RGBColor = RGBColor(60, 70, 85);
 const GRID: RGBColor = RGBColor(227, 231, 236);
 const SIZE: (u32, u32) = (640, 380);
@@ -59,27 +72,12 @@ fn lines(svg: &mut String, x: &Axis, y: &Axis, series: &[Series]) -> Drawn {
         .x_desc(&x.label)
         .y_desc(&y.label)
         .draw()?;
-    for (series, &colour) in series.iter().zip(COLOURS.iter().cycle()) {
+    for (series, colour) in series.iter().zip(colours()) {
         let place = |&(a, b): &(f64, f64)| (x.scale.place(a), y.scale.place(b));
         let points: Vec<(f64, f64)> = series.points.iter().map(place).collect();
         let line = LineSeries::new(points, colour.stroke_width(2));
         let size = if series.marked { 3 } else { 0 };
-        chart
-            .draw_series(line.point_size(size))?
-            .label(&series.name)
-            .legend(move |(x, y)| {
-                PathElement::new(vec![(x, y), (x + 16, y)], colour.stroke_width(2))
-            });
-    }
-    if series.len() > 1 {
-        chart
-            .configure_series_labels()
-            .position(SeriesLabelPosition::UpperLeft)
-            .margin(8)
-            .label_font((FONT.0, FONT.1, &INK))
-            .background_style(WHITE.mix(0.85))
-            .border_style(GRID)
-            .draw()?;
+        chart.draw_series(line.point_size(size))?;
     }
     area.present()?;
     Ok(())
