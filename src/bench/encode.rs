@@ -7,7 +7,7 @@ use super::cost::Cost;
 use super::work::Work;
 use super::{Error, Pace, Watch, crew, peak};
 use crate::encode::Window;
-use crate::model::Model;
+use crate::model::{Model, Placement};
 
 /// What encoder and heads reach.
 #[derive(Clone, Copy, Debug, Serialize)]
@@ -109,7 +109,7 @@ pub fn measure(
 ///
 /// When a thread panics.
 pub fn peak(model: &Model, workers: usize, watch: &dyn Watch) -> Result<Option<f64>, Error> {
-    if model.placement() != crate::model::Placement::Cpu {
+    if let Placement::Cuda(_) = model.placement() {
         return Ok(None);
     }
     watch.begin("matrix products", peak::TIME);
