@@ -134,7 +134,8 @@ def child(setting: Setting, number: int, barrier, rates) -> None:
 def measure(setting: Setting) -> float:
     """Articles per second of all processes."""
     spawn = multiprocessing.get_context("spawn")
-    barrier, rates = spawn.Barrier(setting.processes), spawn.Queue()
+    # Whoever fails before the start must not keep the others waiting for ever.
+    barrier, rates = spawn.Barrier(setting.processes, timeout=300), spawn.Queue()
     children = [
         spawn.Process(target=child, args=(setting, k, barrier, rates))
         for k in range(setting.processes)
