@@ -15,7 +15,8 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
+from functools import partial
 from itertools import product
 from pathlib import Path
 from statistics import median
@@ -52,9 +53,9 @@ class Contender:
 
     name: str
     run: Callable[[], Figures]
-    configuration: dict
-    searched: list[dict]
-    rounds: list[Figures]
+    configuration: dict = field(default_factory=dict)
+    searched: list[dict] = field(default_factory=list)
+    rounds: list[Figures] = field(default_factory=list)
 
     def medians(self) -> Figures:
         """The median of every figure over the rounds."""
@@ -78,11 +79,8 @@ def program(name: str, **arguments) -> float:
 def prepare(options: argparse.Namespace) -> Inputs:
     """Articles, windows, parties, graphs."""
     options.work.mkdir(parents=True, exist_ok=True)
-    place = lambda name: options.work / name  # noqa: E731
-    inputs = Inputs(
-        options.copydesk.resolve(),
-        place("articles.jsonl"), place("windows.jsonl"), place("parties.jsonl"), place("graphs"),
-    )
+    names = ("articles.jsonl", "windows.jsonl", "parties.jsonl", "graphs")
+    inputs = Inputs(options.copydesk.resolve(), *(options.work / name for name in names))
     articles = [json.dumps(row, ensure_ascii=False) for row in read_articles(options)]
     inputs.articles.write_text("\n".join(articles) + "\n", encoding="utf-8")
     windows = [inputs.copydesk, "bench", "windows", "--articles", inputs.articles]
@@ -169,10 +167,10 @@ def encoder_peer(
     if len(candidates) == 1:
         best, searched = candidates[0], []
     else:
-        trial = lambda how: measure(how, "encoder", seconds * SEARCH)  # noqa: E731
+        trial = lambda how: measure(how, "encoder", seconds * SEARCH)
         best, searched = configuration.search(candidates, trial)
-    run = lambda: {target: measure(best, target, seconds) for target in TARGETS}  # noqa: E731
-    return Contender(name, run, asdict(best), searched, [])
+    run = lambda: {target: measure(best, target, seconds) for target in TARGETS}
+    return Contender(name, run, asdict(best), searched)
 
 
 def assembly_peer(inputs: Inputs, seconds: float) -> Contender:
@@ -189,19 +187,18 @@ def assembly_peer(inputs: Inputs, seconds: float) -> Contender:
     ]
     fastest = max(range(len(searched)), key=lambda i: searched[i]["rate"])
     best = candidates[fastest]
-    run = lambda: {"articles": assembly(inputs, best, seconds)}  # noqa: E731
-    return Contender("assembly", run, best, searched, [])
+    run = lambda: {"articles": assembly(inputs, best, seconds)}
+    return Contender("assembly", run, best, searched)
 
 
 def contenders(inputs: Inputs, seconds: float) -> list[Contender]:
     """copydesk, then the peers, each in its best configuration."""
-    by_onnx = lambda how, target, time: onnx(inputs, how, target, time)  # noqa: E731
-    by_torch = lambda how, target, time: pytorch(inputs, how, target, time)  # noqa: E731
+    by_onnx, by_torch = partial(onnx, inputs), partial(pytorch, inputs)
     compiler = any(map(shutil.which, ("g++", "clang++")))
-    copydesk = lambda: ours(inputs, "ours", seconds) | ours_articles(inputs, seconds)  # noqa: E731
+    copydesk = lambda: ours(inputs, "ours", seconds) | ours_articles(inputs, seconds)
     return [
-        Contender("copydesk", copydesk, {}, [], []),
-        Contender("candle", lambda: ours(inputs, "candle", seconds), {}, [], []),
+        Contender("copydesk", copydesk),
+        Contender("candle", lambda: ours(inputs, "candle", seconds)),
         encoder_peer("onnxruntime f32, defaults", [configuration.onnx_default()], by_onnx, seconds),
         encoder_peer("onnxruntime f32", configuration.onnx("f32"), by_onnx, seconds),
         encoder_peer("onnxruntime int8", configuration.onnx("int8"), by_onnx, seconds),

@@ -12,7 +12,7 @@ from safetensors.torch import load_file
 ROOT = Path(__file__).resolve().parents[2]
 sys.path.append(str(ROOT / "training"))
 
-from network import Copydesk  # noqa: E402  (found through the path above)
+from network import Copydesk  # found through the path above
 
 MODEL = ROOT / "models" / "news-en"
 
