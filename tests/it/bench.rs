@@ -255,6 +255,11 @@ fn windows_can_be_encoded() {
             assert!(number("/places/1").is_some());
         }
     }
+    let short = printed(&["windows", "--articles", &file, "--window-tokens", "40"]);
+    assert!(
+        short.lines().count() > windows.len(),
+        "shorter windows are more"
+    );
     let limited = printed(&["windows", "--articles", &file, "--limit", "1"]);
     assert_eq!(
         limited.lines().collect::<Vec<_>>(),

@@ -21,13 +21,23 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "N", value_parser = count)]
     limit: Option<usize>,
 
+    /// Cut windows of so many tokens, whatever the model asks for; its positions are the limit.
+    #[arg(long, value_name = "N", value_parser = count)]
+    window_tokens: Option<usize>,
+
     #[command(flatten)]
     model: ModelArguments,
 }
 
 /// Runs the command.
 pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
-    let model = arguments.model.find()?.load(arguments.model.device)?;
+    let mut found = arguments.model.find()?;
+    if let Some(tokens) = arguments.window_tokens {
+        let mut config: serde_json::Value = serde_json::from_slice(&found.files.config)?;
+        config["copydesk"]["window_tokens"] = tokens.into();
+        found.files.config = config.to_string().into_bytes().into();
+    }
+    let model = found.load(arguments.model.device)?;
     let articles = set::each(&arguments.articles)?;
     let articles = articles.map(|article| article.map_err(|e| Error::Unanswered(e.to_string())));
     let mut out = BufWriter::new(std::io::stdout().lock());
