@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use tokio_stream::wrappers::TcpListenerStream;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
@@ -111,6 +111,8 @@ pub async fn serve_service(
     let classifier = service.classifier().clone();
     let warm = tokio::spawn(keep_health(health.clone(), classifier, stops));
     let (stop, mut stopped) = watch::channel(false);
+    // Sentences are small messages; none waits for the acknowledgement of the one before.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = Server::builder()
         .accept_http1(true)
         .max_concurrent_streams(config.streams)
@@ -124,7 +126,7 @@ pub async fn serve_service(
         // The name by which grpcio's own reflection client still asks.
         .add_service(reflection().build_v1alpha()?)
         .add_service(classifier_service)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
+        .serve_with_incoming_shutdown(incoming, async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         });
     let drain = async {
