@@ -10,15 +10,15 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
-use futures_util::StreamExt;
-use futures_util::stream::BoxStream;
+use futures_util::stream::{BoxStream, Peekable};
+use futures_util::{FutureExt, StreamExt};
 
 use self::assemble::{Assembler, Text};
 pub use self::cut::Cut;
 use crate::answer::{Event, Timings};
 use crate::article::{Article, Invalid, Limits, Reason};
 use crate::encode::{TokenizerError, Window};
-use crate::engine::{Answer, Engine, EngineError};
+use crate::engine::{Admitted, Answer, Engine, EngineError, Lane};
 
 /// How one article is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -69,6 +69,40 @@ impl Classifier {
         &self.limits
     }
 
+    /// Asks for room in the queue before any work on an article whose text has so many bytes, see
+    /// [`Engine::admit`].
+    ///
+    /// # Errors
+    ///
+    /// [`EngineError::Full`] when there is none, with when to come back.
+    pub fn admit(&self, text_bytes: usize) -> Result<Admitted, EngineError> {
+        self.engine.admit(cost(text_bytes))
+    }
+
+    /// Refuses such an article, with when to come back.
+    pub fn full(&self, text_bytes: usize) -> EngineError {
+        self.engine.full(cost(text_bytes))
+    }
+
+    /// As [`Self::classify`], in the room that the article was admitted with. The first windows are
+    /// under way when this returns, so it must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// [`Invalid`], when the article breaks a rule.
+    pub fn classify_admitted(
+        &self,
+        article: Article,
+        options: Options,
+        admitted: Admitted,
+    ) -> Result<Classification, Invalid> {
+        let lane = self.engine.lane(Some(admitted));
+        let mut classification = self.classify_in(lane, article, options)?;
+        // Whether an answer is there yet does not matter: the poll has sent the first windows off.
+        let _ = Pin::new(&mut classification.answers).peek().now_or_never();
+        Ok(classification)
+    }
+
     /// Checks and cuts an article; its answer then streams as it is polled. Takes time in
     /// proportion to the text and runs no model. The answer must be polled within a tokio runtime.
     ///
@@ -76,6 +110,15 @@ impl Classifier {
     ///
     /// [`Invalid`], when the article breaks a rule.
     pub fn classify(&self, article: Article, options: Options) -> Result<Classification, Invalid> {
+        self.classify_in(self.engine.lane(None), article, options)
+    }
+
+    fn classify_in(
+        &self,
+        lane: Lane,
+        article: Article,
+        options: Options,
+    ) -> Result<Classification, Invalid> {
         if !(0.0..=1.0).contains(&options.min_confidence) {
             let problem = format!("is {}; from 0 to 1 is allowed", options.min_confidence);
             return Err(Invalid::new(
@@ -89,7 +132,7 @@ impl Classifier {
         let text = Arc::new(Text::new(article, exact, &self.limits)?);
         let model = self.engine.model();
         let assembler = Assembler::new(Arc::clone(&text), model, options.min_confidence);
-        let answers = self.answers(&text, options.deadline);
+        let answers = self.answers(&text, lane, options.deadline).peekable();
         let timings = Timings {
             tokenize: started.elapsed(),
             ..Timings::default()
@@ -103,41 +146,45 @@ impl Classifier {
         })
     }
 
-    /// The windows' answers, in order. A few windows are under way at a time: enough to keep every
-    /// worker busy, few enough that a slow reader holds little.
-    fn answers(&self, text: &Arc<Text>, deadline: Option<Instant>) -> Answers {
-        let engine = Arc::clone(&self.engine);
-        let ahead = 2 * engine.config().workers + 2;
+    /// The windows' answers, in order, a few under way at a time.
+    fn answers(&self, text: &Arc<Text>, mut lane: Lane, deadline: Option<Instant>) -> Answers {
+        let ahead = self.engine.ahead();
         let count = text.sentences().len();
         let source = {
             let text = Arc::clone(text);
             move |index: usize| text.source(index)
         };
-        let windows = engine
-            .model()
-            .encoder()
-            .windows(text.headline(), count, source);
-        let windows = match windows {
+        let encoder = self.engine.model().encoder();
+        let windows = match encoder.windows(text.headline(), count, source) {
             Ok(windows) => windows,
             Err(error) => return futures_util::stream::iter([Err(error.into())]).boxed(),
         };
-        let timed = Timed { windows };
-        futures_util::stream::iter(timed)
-            .map(move |(window, took)| {
-                let engine = Arc::clone(&engine);
-                // A task of its own: it goes on while nobody polls the stream, so that a slow
-                // reader never sits on room in the queue that others wait for.
-                let work = Task(tokio::spawn(async move {
-                    engine
-                        .answer(window?, deadline)
-                        .await
-                        .map_err(ClassifyError::from)
-                }));
-                async move { Ok((work.await?, took)) }
-            })
-            .buffered(ahead)
-            .boxed()
+        let mut timed = Timed { windows };
+        let mut sent = 0;
+        let windows = std::iter::from_fn(move || {
+            let next = timed.next();
+            sent += 1;
+            let (window, took) = next.or_else(|| {
+                lane.settle();
+                None
+            })?;
+            let answer = window.map(|window| lane.answer(window, deadline));
+            if sent == ahead {
+                lane.settle();
+            }
+            // A task of its own: it goes on while nobody polls the stream, so that a slow reader
+            // never sits on room in the queue that others wait for.
+            let work = Task(tokio::spawn(async move { Ok(answer?.await?) }));
+            Some(async move { Ok((work.await?, took)) })
+        });
+        futures_util::stream::iter(windows).buffered(ahead).boxed()
     }
+}
+
+/// Tokens of a text, about. A token is some four bytes of English, and sentences that stand in two
+/// windows, as context, come on top: so three, and an estimate is seldom less than what comes.
+fn cost(text_bytes: usize) -> usize {
+    text_bytes / 3 + 16
 }
 
 type Answers = BoxStream<'static, Result<(Answer, Duration), ClassifyError>>;
@@ -178,7 +225,7 @@ impl<W: Iterator<Item = Result<Window, TokenizerError>>> Iterator for Timed<W> {
 
 /// An answer under way; made by [`Classifier::classify`]. Dropping it drops the work.
 pub struct Classification {
-    answers: Answers,
+    answers: Peekable<Answers>,
     /// Taken when the summary goes out or something fails.
     assembler: Option<Assembler>,
     /// Sentences that are answered but not asked for yet, last first.

@@ -2,20 +2,24 @@
 //! single-threaded worker a core over shared weights: throughput then grows with cores rather
 //! than with the cost of splitting one product over two of them.
 //!
-//! Queues nothing without a bound: a window enters when its tokens fit into the queue's budget,
-//! callers taking turns. Drops, without running it, what nobody waits for any more and what is
-//! past its deadline. Knows nothing of articles or gRPC.
+//! Queues nothing without a bound. One half of the queue's tokens is for articles as they are
+//! admitted, and who finds no room there is refused at once; the other half is for the later windows
+//! of what was admitted, which wait for it. Articles take turns, one window each. Drops, without
+//! running it, what nobody waits for any more and what is past its deadline. Knows nothing of gRPC.
 
+mod admission;
 mod queue;
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
-use tokio::sync::{Semaphore, oneshot};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
+pub use self::admission::{LONGEST_WAIT, SHORTEST_WAIT};
+use self::admission::{Rate, Slots};
 use self::queue::{Job, Queue};
 use crate::encode::Window;
 use crate::model::{Model, RunError, SentenceLogits};
@@ -27,7 +31,7 @@ pub struct Config {
     pub workers: usize,
     /// Tokens of one batch; a window larger than this goes alone.
     pub max_batch_tokens: usize,
-    /// Tokens that may wait.
+    /// Tokens that may wait or run.
     pub max_queue_tokens: usize,
 }
 
@@ -47,9 +51,12 @@ impl Default for Config {
 /// Why a window was not answered.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum EngineError {
-    /// The queue has no room, and the caller would not wait.
+    /// The queue has no room for one more article.
     #[error("the queue is full")]
-    Full,
+    Full {
+        /// When there will be.
+        retry_after: Duration,
+    },
     /// The engine is stopping.
     #[error("the engine is stopping")]
     Stopping,
@@ -89,17 +96,77 @@ pub struct Counters {
     pub batches: AtomicU64,
 }
 
+/// What answers batches of windows: the model, or what a test puts in its place.
+pub trait Run: Send + Sync {
+    /// Answers a batch of windows: for each its sentences, in order.
+    ///
+    /// # Errors
+    ///
+    /// As [`Model::answer`].
+    fn run(&self, windows: &[&Window]) -> Result<Vec<Vec<SentenceLogits>>, RunError>;
+}
+
+impl Run for Model {
+    fn run(&self, windows: &[&Window]) -> Result<Vec<Vec<SentenceLogits>>, RunError> {
+        self.answer(windows)
+    }
+}
+
 struct Shared {
     model: Arc<Model>,
+    runs: Arc<dyn Run>,
     config: Config,
     queue: Queue,
-    /// One permit a token that may wait. Fair: first come, first served, one window a time from
-    /// each article, so that a long article does not hold up short ones.
-    room: Arc<Semaphore>,
+    /// Room for articles that are admitted; never waited for.
+    entry: Room,
+    /// Room for the windows that come after; first come, first served.
+    later: Room,
     counters: Counters,
+    running: AtomicU64,
+    /// Lanes that are open, and the number of the next.
+    open: AtomicU64,
+    next_lane: AtomicU64,
+    rate: Mutex<Rate>,
+    slots: Mutex<Slots>,
     /// Batches failed in a row; health looks at it.
     failing: AtomicU64,
     stopping: AtomicBool,
+}
+
+/// One permit a token.
+struct Room {
+    permits: Arc<Semaphore>,
+    size: usize,
+}
+
+impl Room {
+    fn new(size: usize) -> Self {
+        Self {
+            permits: Arc::new(Semaphore::new(size)),
+            size,
+        }
+    }
+
+    fn taken(&self) -> usize {
+        self.size.saturating_sub(self.permits.available_permits())
+    }
+
+    /// What is larger than the room takes all of it.
+    fn fit(&self, tokens: usize) -> u32 {
+        u32::try_from(tokens.min(self.size)).unwrap_or(u32::MAX)
+    }
+}
+
+/// Room in the queue for the first windows of an article; made by [`Engine::admit`]. Given back when
+/// dropped.
+#[derive(Debug)]
+pub struct Admitted(OwnedSemaphorePermit);
+
+/// An article's way through the queue; made by [`Engine::lane`].
+pub struct Lane {
+    engine: Arc<Engine>,
+    number: u64,
+    admitted: Option<Admitted>,
 }
 
 /// Runs a model on worker threads. Stops them when dropped.
@@ -115,19 +182,41 @@ impl Engine {
     ///
     /// When the system gives no thread.
     pub fn start(model: Arc<Model>, config: Config) -> std::io::Result<Self> {
+        let runs = Arc::clone(&model);
+        Self::start_with(model, runs, config)
+    }
+
+    /// The same, with something in the model's place to run its windows: tests put there what fails,
+    /// panics or takes its time.
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread.
+    pub fn start_with(
+        model: Arc<Model>,
+        runs: Arc<dyn Run>,
+        config: Config,
+    ) -> std::io::Result<Self> {
         let config = Config {
             workers: config.workers.max(1),
             max_queue_tokens: config
                 .max_queue_tokens
-                .clamp(1, Semaphore::MAX_PERMITS.min(1 << 31)),
+                .clamp(2, Semaphore::MAX_PERMITS.min(1 << 31)),
             ..config
         };
         let shared = Arc::new(Shared {
             model,
+            runs,
             config,
             queue: Queue::default(),
-            room: Arc::new(Semaphore::new(config.max_queue_tokens)),
+            entry: Room::new(config.max_queue_tokens.div_ceil(2)),
+            later: Room::new(config.max_queue_tokens / 2),
             counters: Counters::default(),
+            running: AtomicU64::new(0),
+            open: AtomicU64::new(0),
+            next_lane: AtomicU64::new(0),
+            rate: Mutex::new(Rate::guess()),
+            slots: Mutex::new(Slots::new(Instant::now())),
             failing: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
         });
@@ -159,12 +248,25 @@ impl Engine {
         &self.shared.counters
     }
 
-    /// Tokens that wait now.
+    /// Tokens that wait or run now, and those promised to articles just admitted.
     pub fn queued_tokens(&self) -> usize {
-        self.shared
-            .config
-            .max_queue_tokens
-            .saturating_sub(self.shared.room.available_permits())
+        self.shared.entry.taken() + self.shared.later.taken()
+    }
+
+    /// Batches that run now.
+    pub fn running_batches(&self) -> u64 {
+        self.shared.running.load(Ordering::Relaxed)
+    }
+
+    /// Articles under way.
+    pub fn articles(&self) -> u64 {
+        self.shared.open.load(Ordering::Relaxed)
+    }
+
+    /// Tokens a second that all workers together have been answering, while they were busy.
+    pub fn tokens_per_second(&self) -> f64 {
+        let workers = self.shared.config.workers as f64;
+        lock(&self.shared.rate).per_second() * workers
     }
 
     /// Batches that failed in a row, up to now.
@@ -172,43 +274,97 @@ impl Engine {
         self.shared.failing.load(Ordering::Relaxed)
     }
 
-    /// Whether `tokens` more would fit into the queue at once.
-    pub fn has_room(&self, tokens: usize) -> bool {
-        self.shared.room.available_permits() >= tokens.min(self.shared.config.max_queue_tokens)
+    /// Windows of one article that are under way at a time: enough to keep every worker busy, few
+    /// enough that a slow reader holds little.
+    pub fn ahead(&self) -> usize {
+        2 * self.shared.config.workers + 2
     }
 
-    /// Answers one window, waiting for room first. Dropping the future drops the work.
+    /// The one rule of admission: an article of about so many tokens is let in if its first windows,
+    /// as many as are under way at a time, find room at once. Otherwise it gets the next free slot.
     ///
     /// # Errors
     ///
-    /// See [`EngineError`].
-    pub async fn answer(
+    /// [`EngineError::Full`], with the time until that slot.
+    pub fn admit(&self, tokens: usize) -> Result<Admitted, EngineError> {
+        let entry = &self.shared.entry;
+        let window = self.shared.model.encoder().shape().window_tokens;
+        let first = entry.fit(tokens.min(self.ahead() * window).max(1));
+        match Arc::clone(&entry.permits).try_acquire_many_owned(first) {
+            Ok(permit) => Ok(Admitted(permit)),
+            Err(_) if entry.permits.is_closed() => Err(EngineError::Stopping),
+            Err(_) => Err(self.full(tokens)),
+        }
+    }
+
+    /// Refuses an article of about so many tokens, and promises it the next slot.
+    pub fn full(&self, tokens: usize) -> EngineError {
+        let (queued, rate) = (self.queued_tokens(), self.tokens_per_second());
+        let mut slots = lock(&self.shared.slots);
+        let retry_after = slots.hand_out(Instant::now(), queued, tokens, rate);
+        EngineError::Full { retry_after }
+    }
+
+    /// A lane for an article. One that was not admitted waits for room with all its windows.
+    pub fn lane(self: &Arc<Self>, admitted: Option<Admitted>) -> Lane {
+        self.shared.open.fetch_add(1, Ordering::Relaxed);
+        Lane {
+            engine: Arc::clone(self),
+            number: self.shared.next_lane.fetch_add(1, Ordering::Relaxed),
+            admitted,
+        }
+    }
+
+    async fn answer(
         &self,
+        lane: u64,
+        room: Option<OwnedSemaphorePermit>,
         window: Window,
         deadline: Option<Instant>,
     ) -> Result<Answer, EngineError> {
-        // A window larger than the queue takes all of it.
-        let tokens = window.tokens().min(self.shared.config.max_queue_tokens) as u32;
-        let room = Arc::clone(&self.shared.room).acquire_many_owned(tokens);
-        let permit = room.await.map_err(|_| EngineError::Stopping)?;
+        let room = match room {
+            Some(room) => room,
+            None => self.wait_for_room(&window, deadline).await?,
+        };
         let (reply, answer) = oneshot::channel();
         let job = Job {
             window,
             deadline,
             entered: Instant::now(),
             reply,
-            _room: permit,
+            _room: room,
         };
-        if !self.shared.queue.push(job) {
+        if !self.shared.queue.push(lane, job) {
             return Err(EngineError::Stopping);
         }
         answer.await.map_err(|_| EngineError::Stopping)?
     }
 
+    async fn wait_for_room(
+        &self,
+        window: &Window,
+        deadline: Option<Instant>,
+    ) -> Result<OwnedSemaphorePermit, EngineError> {
+        let later = &self.shared.later;
+        let room = Arc::clone(&later.permits).acquire_many_owned(later.fit(window.tokens()));
+        let room = match deadline {
+            None => room.await,
+            Some(deadline) => match tokio::time::timeout_at(deadline.into(), room).await {
+                Ok(room) => room,
+                Err(_) => {
+                    self.shared.counters.expired.fetch_add(1, Ordering::Relaxed);
+                    return Err(EngineError::Expired);
+                }
+            },
+        };
+        room.map_err(|_| EngineError::Stopping)
+    }
+
     /// Takes no more work, and answers what waits with [`EngineError::Stopping`].
     pub fn stop(&self) {
         self.shared.stopping.store(true, Ordering::Relaxed);
-        self.shared.room.close();
+        self.shared.entry.permits.close();
+        self.shared.later.permits.close();
         self.shared.queue.close();
     }
 }
@@ -221,6 +377,53 @@ impl Drop for Engine {
             let _ = worker.join();
         }
     }
+}
+
+impl Lane {
+    /// Answers one window, in turn with other articles'. Dropping the future drops the work.
+    ///
+    /// # Errors
+    ///
+    /// See [`EngineError`].
+    pub fn answer(
+        &mut self,
+        window: Window,
+        deadline: Option<Instant>,
+    ) -> impl Future<Output = Result<Answer, EngineError>> + Send + use<> {
+        let (engine, number) = (Arc::clone(&self.engine), self.number);
+        // At once, not when polled: what the first windows leave of it is given back.
+        let room = self.room(window.tokens());
+        async move { engine.answer(number, room, window, deadline).await }
+    }
+
+    /// A window's part of what the article was admitted with. That was an estimate, so the last
+    /// window on it may get less than its tokens.
+    fn room(&mut self, tokens: usize) -> Option<OwnedSemaphorePermit> {
+        let Admitted(mut rest) = self.admitted.take()?;
+        match rest.split(tokens) {
+            Some(room) => {
+                self.admitted = Some(Admitted(rest)).filter(|a| a.0.num_permits() > 0);
+                Some(room)
+            }
+            None => Some(rest),
+        }
+    }
+
+    /// Gives back what the windows so far have left of the room that the article was admitted with.
+    pub fn settle(&mut self) {
+        self.admitted = None;
+    }
+}
+
+impl Drop for Lane {
+    fn drop(&mut self) {
+        self.engine.shared.open.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // Nothing panics while holding one of these; if it did, the numbers would still be numbers.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// A worker's life.
@@ -251,16 +454,34 @@ fn work(shared: &Shared) {
     {
         let started = Instant::now();
         let windows: Vec<&Window> = batch.iter().map(|job| &job.window).collect();
+        let _running = Running::new(&shared.running);
         match run(shared, &windows) {
             Ok(answers) => reply_all(shared, batch, answers, started),
             // One window must not take its neighbours with it.
             Err(_) if batch.len() > 1 => {
                 for job in batch {
-                    run_one(shared, job);
+                    let job = job.wanted(Instant::now(), &shared.counters);
+                    job.into_iter().for_each(|job| run_one(shared, job));
                 }
             }
             Err(error) => fail(shared, batch, &error),
         }
+    }
+}
+
+/// Counts a batch for as long as it runs.
+struct Running<'a>(&'a AtomicU64);
+
+impl<'a> Running<'a> {
+    fn new(count: &'a AtomicU64) -> Self {
+        count.fetch_add(1, Ordering::Relaxed);
+        Self(count)
+    }
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
@@ -277,19 +498,25 @@ fn run(shared: &Shared, windows: &[&Window]) -> Result<Vec<Vec<SentenceLogits>>,
     counters.batches.fetch_add(1, Ordering::Relaxed);
     let tokens: usize = windows.iter().map(|w| w.tokens()).sum();
     counters.tokens.fetch_add(tokens as u64, Ordering::Relaxed);
+    let started = Instant::now();
     // The model holds no state that a panic could leave half changed.
-    match catch_unwind(AssertUnwindSafe(|| shared.model.answer(windows))) {
-        Ok(Ok(answers)) => {
-            shared.failing.store(0, Ordering::Relaxed);
-            Ok(answers)
-        }
+    let outcome = catch_unwind(AssertUnwindSafe(|| shared.runs.run(windows)));
+    let answers = match outcome {
+        Ok(Ok(answers)) if answers.len() == windows.len() => Ok(answers),
+        Ok(Ok(_)) => Err("the model left windows out".to_owned()),
         Ok(Err(error @ (RunError::NotFinite | RunError::OtherModel))) => Err(error.to_string()),
         Ok(Err(RunError::Candle(error))) => {
             tracing::error!(%error, "a batch failed");
             Err("the model failed".to_owned())
         }
         Err(_) => Err("the model panicked".to_owned()),
+    };
+    let answered = if answers.is_ok() { tokens } else { 0 };
+    lock(&shared.rate).record(answered, started.elapsed());
+    if answers.is_ok() {
+        shared.failing.store(0, Ordering::Relaxed);
     }
+    answers
 }
 
 fn reply_all(

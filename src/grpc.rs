@@ -3,10 +3,14 @@
 
 pub mod client;
 mod convert;
+mod corpus;
+mod deadline;
+mod gauges;
 pub mod server;
 mod service;
 pub mod status;
 
+pub use self::gauges::Gauges;
 pub use self::service::Service;
 
 /// The contract, generated from `proto/copydesk/v1`.

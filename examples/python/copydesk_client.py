@@ -71,7 +71,7 @@ ANSWER_BYTES = 64 << 20
 # What gRPC keeps of a request so that it can send it again; above `Limits.request_bytes`.
 RETRY_BYTES = 16 << 20
 
-# Seconds between two tries, at most.
+# Seconds between two tries, at most, unless the server asks for more.
 LONGEST_PAUSE = 5.0
 
 log = logging.getLogger("copydesk")
@@ -346,7 +346,8 @@ class _Tries:
 
     def pause(self, error: CopydeskError) -> None:
         """Waits for the next try; raises the error if there is to be none."""
-        wait = min(error.retry_after or self._wait, LONGEST_PAUSE) * random.uniform(0.8, 1.2)
+        # What the server asks for is a slot of our own: there is nobody to keep clear of.
+        wait = error.retry_after or min(self._wait, LONGEST_PAUSE) * random.uniform(0.8, 1.2)
         if self._left <= 0 or not error.worth_another or time.monotonic() + wait >= self._end:
             raise error from None
         self._left, self._wait = self._left - 1, self._wait * 2

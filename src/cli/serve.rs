@@ -22,7 +22,12 @@ pub(super) struct Arguments {
     #[arg(long, default_value = "127.0.0.1:50051", env = "COPYDESK_ADDR")]
     addr: SocketAddr,
 
-    /// Seconds that running calls get to end after SIGTERM or SIGINT.
+    /// Seconds to go on as before after SIGTERM or SIGINT, while health says NOT_SERVING, so that
+    /// balancers notice before callers do.
+    #[arg(long, value_name = "SECONDS", default_value_t = server::Config::default().drain_wait.as_secs(), env = "COPYDESK_DRAIN_WAIT")]
+    drain_wait: u64,
+
+    /// Seconds that running calls then get to end.
     #[arg(long, value_name = "SECONDS", default_value_t = server::Config::default().drain_timeout.as_secs(), env = "COPYDESK_DRAIN_TIMEOUT")]
     drain_timeout: u64,
 
@@ -33,7 +38,8 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TOKENS", default_value_t = engine::Config::default().max_batch_tokens, env = "COPYDESK_MAX_BATCH_TOKENS", help_heading = "Limits")]
     max_batch_tokens: usize,
 
-    /// Tokens that may wait for a worker; callers beyond are refused with UNAVAILABLE.
+    /// Tokens that may wait or run: one half for articles as they come, and who finds no room there
+    /// is refused with UNAVAILABLE; the other for what is left of those under way.
     #[arg(long, value_name = "TOKENS", default_value_t = engine::Config::default().max_queue_tokens, env = "COPYDESK_MAX_QUEUE_TOKENS", help_heading = "Limits")]
     max_queue_tokens: usize,
 
@@ -56,6 +62,10 @@ pub(super) struct Arguments {
     /// Calls under way on one connection.
     #[arg(long, value_name = "N", default_value_t = server::Config::default().streams, env = "COPYDESK_MAX_STREAMS", help_heading = "Limits")]
     max_streams: u32,
+
+    /// Calls under way altogether; callers beyond are refused with UNAVAILABLE.
+    #[arg(long, value_name = "N", default_value_t = server::Config::default().calls, env = "COPYDESK_MAX_CALLS", help_heading = "Limits")]
+    max_calls: usize,
 
     /// What is logged: error, warn, info, debug, trace, or a filter as `copydesk=debug,h2=warn`.
     #[arg(
@@ -97,6 +107,8 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let config = server::Config {
         request_bytes: arguments.max_request_bytes,
         streams: arguments.max_streams,
+        calls: arguments.max_calls,
+        drain_wait: Duration::from_secs(arguments.drain_wait),
         drain_timeout: Duration::from_secs(arguments.drain_timeout),
     };
     let classifier = arguments.model.classifier_with(engine, limits)?;

@@ -1,7 +1,7 @@
-//! The queue between callers and workers: first in, first out, handed out in batches. Its bound is
-//! the permit that every job carries.
+//! The queue between callers and workers: articles take turns, one window each, and batches are
+//! handed out. Its bound is the permit that every job carries.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::Ordering;
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
@@ -21,9 +21,28 @@ pub(super) struct Job {
     pub _room: OwnedSemaphorePermit,
 }
 
+impl Job {
+    /// The job, if somebody still waits for it and its deadline has not passed.
+    pub fn wanted(self, now: Instant, counters: &Counters) -> Option<Self> {
+        if self.reply.is_closed() {
+            counters.cancelled.fetch_add(1, Ordering::Relaxed);
+            return None;
+        }
+        if self.deadline.is_some_and(|d| d <= now) {
+            counters.expired.fetch_add(1, Ordering::Relaxed);
+            let _ = self.reply.send(Err(EngineError::Expired));
+            return None;
+        }
+        Some(self)
+    }
+}
+
 #[derive(Default)]
 struct State {
-    jobs: VecDeque<Job>,
+    /// The windows that wait, by the lane of their article; no lane is empty.
+    lanes: HashMap<u64, VecDeque<Job>>,
+    /// Whose turn it is: each lane with windows, once.
+    turns: VecDeque<u64>,
     tokens: usize,
     idle: usize,
     closed: bool,
@@ -36,14 +55,18 @@ pub(super) struct Queue {
 }
 
 impl Queue {
-    /// Adds a job; false when the queue is closed.
-    pub fn push(&self, job: Job) -> bool {
+    /// Adds a job to its article's lane; false when the queue is closed.
+    pub fn push(&self, lane: u64, job: Job) -> bool {
         let mut state = self.lock();
         if state.closed {
             return false;
         }
         state.tokens += job.window.tokens();
-        state.jobs.push_back(job);
+        let jobs = state.lanes.entry(lane).or_default();
+        jobs.push_back(job);
+        if jobs.len() == 1 {
+            state.turns.push_back(lane);
+        }
         self.arrived.notify_one();
         true
     }
@@ -73,7 +96,8 @@ impl Queue {
     pub fn close(&self) {
         let mut state = self.lock();
         state.closed = true;
-        state.jobs.clear();
+        state.lanes.clear();
+        state.turns.clear();
         state.tokens = 0;
         self.arrived.notify_all();
     }
@@ -85,34 +109,120 @@ impl Queue {
 }
 
 impl State {
-    /// Fills a batch greedily from the front: no timer, what is there goes. While other workers
-    /// idle, a batch takes its share of the queue only, so that they find some too.
+    /// Fills a batch greedily, one window of each article in turn: no timer, what is there goes.
+    /// While other workers idle, a batch takes its share of the queue only, so that they find some
+    /// too.
     fn take(&mut self, most: usize, counters: &Counters) -> Vec<Job> {
         let budget = most.min(self.tokens.div_ceil(self.idle + 1));
         let now = Instant::now();
         let mut batch = Vec::new();
         let mut used = 0;
-        while let Some(job) = self.jobs.pop_front() {
-            let tokens = job.window.tokens();
-            if job.reply.is_closed() {
-                self.tokens -= tokens;
-                counters.cancelled.fetch_add(1, Ordering::Relaxed);
-                continue;
-            }
-            if job.deadline.is_some_and(|d| d <= now) {
-                self.tokens -= tokens;
-                counters.expired.fetch_add(1, Ordering::Relaxed);
-                let _ = job.reply.send(Err(EngineError::Expired));
-                continue;
-            }
+        while let Some((lane, tokens)) = self.front() {
             if used > 0 && used + tokens > budget {
-                self.jobs.push_front(job);
                 break;
             }
-            self.tokens -= tokens;
+            let Some(job) = self.pop(lane).and_then(|job| job.wanted(now, counters)) else {
+                continue;
+            };
             used += tokens;
             batch.push(job);
         }
         batch
+    }
+
+    /// Whose turn it is, and the tokens of the window that goes next.
+    fn front(&self) -> Option<(u64, usize)> {
+        let lane = *self.turns.front()?;
+        let job = self.lanes.get(&lane)?.front()?;
+        Some((lane, job.window.tokens()))
+    }
+
+    /// The next window of the lane whose turn it is; the lane goes to the end.
+    fn pop(&mut self, lane: u64) -> Option<Job> {
+        self.turns.pop_front();
+        let jobs = self.lanes.get_mut(&lane)?;
+        let job = jobs.pop_front();
+        if jobs.is_empty() {
+            self.lanes.remove(&lane);
+        } else {
+            self.turns.push_back(lane);
+        }
+        self.tokens -= job.as_ref().map_or(0, |job| job.window.tokens());
+        job
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::time::Duration;
+
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::encode::Sequence;
+
+    type Reply = oneshot::Receiver<Result<Answer, EngineError>>;
+
+    /// A window of `tokens`, which also tell it apart.
+    fn job(tokens: usize) -> (Job, Reply) {
+        let (reply, answer) = oneshot::channel();
+        let ids = vec![0; tokens];
+        let sequences = vec![Sequence {
+            cases: ids.clone(),
+            ids,
+        }];
+        let room = Arc::new(Semaphore::new(1));
+        let job = Job {
+            window: Window {
+                sequences,
+                sentences: Vec::new(),
+            },
+            deadline: None,
+            entered: Instant::now(),
+            reply,
+            _room: room.try_acquire_owned().unwrap(),
+        };
+        (job, answer)
+    }
+
+    fn take(queue: &Queue, most: usize, counters: &Counters) -> Vec<usize> {
+        let batch = queue.next_batch(most, counters).unwrap();
+        batch.iter().map(|job| job.window.tokens()).collect()
+    }
+
+    #[test]
+    fn articles_take_turns() {
+        let (queue, counters) = (Queue::default(), Counters::default());
+        let mut replies = Vec::new();
+        for (lane, tokens) in [(1, 11), (1, 12), (1, 13), (2, 21), (3, 31), (2, 22)] {
+            let (job, reply) = job(tokens);
+            assert!(queue.push(lane, job));
+            replies.push(reply);
+        }
+        assert_eq!(take(&queue, 40, &counters), [11, 21]);
+        assert_eq!(take(&queue, 50, &counters), [31, 12]);
+        assert_eq!(take(&queue, 1, &counters), [22], "too large goes alone");
+        assert_eq!(take(&queue, 50, &counters), [13]);
+    }
+
+    #[test]
+    fn what_nobody_waits_for_is_dropped() {
+        let (queue, counters) = (Queue::default(), Counters::default());
+        let (left, reply) = job(10);
+        drop(reply);
+        let (late, mut expired) = job(11);
+        let late = Job {
+            deadline: Instant::now().checked_sub(Duration::from_millis(1)),
+            ..late
+        };
+        let (good, _reply) = job(12);
+        for job in [left, late, good] {
+            assert!(queue.push(1, job));
+        }
+        assert_eq!(take(&queue, 100, &counters), [12]);
+        assert!(matches!(expired.try_recv(), Ok(Err(EngineError::Expired))));
+        assert_eq!(counters.cancelled.into_inner(), 1);
+        assert_eq!(counters.expired.into_inner(), 1);
     }
 }

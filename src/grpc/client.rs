@@ -66,7 +66,7 @@ pub struct Client {
     config: Config,
 }
 
-/// The longest wait between two tries.
+/// The longest wait between two tries, unless the server asks for a longer one.
 const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// How far two clocks for one deadline may be apart.
@@ -132,7 +132,7 @@ impl Client {
             if status.code() == Code::Cancelled && Instant::now() + LAST_MOMENT >= end {
                 return Err(deadline_exceeded());
             }
-            let pause = pushback(&status).unwrap_or(wait).min(LONGEST_WAIT);
+            let pause = pushback(&status).unwrap_or(wait.min(LONGEST_WAIT));
             if left == 0 || !worth_another(&status) || Instant::now() + pause >= end {
                 return Err(status);
             }

@@ -20,6 +20,16 @@ pub(super) fn request(
     Ok((article_of(article.ok_or_else(missing)?)?, min_confidence))
 }
 
+/// Bytes of the text, or of all sentences; the headline is context and costs little.
+pub(super) fn text_bytes(article: &pb::Article) -> usize {
+    use pb::article::Content;
+    match &article.content {
+        Some(Content::Text(text)) => text.len(),
+        Some(Content::Sentences(list)) => list.items.iter().map(String::len).sum(),
+        None => 0,
+    }
+}
+
 fn article_of(article: pb::Article) -> Result<Article, Invalid> {
     use pb::article::Content;
     let body = match article.content {

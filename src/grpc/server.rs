@@ -3,16 +3,18 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio_stream::wrappers::TcpListenerStream;
+use tokio::sync::watch;
 use tonic::transport::Server;
+use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 
 use super::Service;
+use super::deadline::Deadlines;
 use super::pb::FILE_DESCRIPTOR_SET;
 use super::pb::classifier_service_server::ClassifierServiceServer;
 use crate::answer::Event;
@@ -26,13 +28,22 @@ pub const SERVICE: &str = "copydesk.v1.ClassifierService";
 /// Batches that may fail in a row before the replica says NOT_SERVING.
 const FAILURES: u64 = 3;
 
+/// How often a replica that does not serve for such failures tries whether the model answers again.
+const PROBE: Duration = Duration::from_secs(1);
+
 /// How the server runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Config {
     /// Bytes of one request message.
     pub request_bytes: usize,
-    /// Streams under way on one connection.
+    /// Calls under way on one connection.
     pub streams: u32,
+    /// Calls under way altogether; those beyond are refused like those that the queue has no room
+    /// for.
+    pub calls: usize,
+    /// How long it goes on as before once it is to stop, but tells health checks that it does not
+    /// serve: the time that balancers need to notice.
+    pub drain_wait: Duration,
     /// How long running calls may take to end once the server stops.
     pub drain_timeout: Duration,
 }
@@ -44,6 +55,8 @@ impl Default for Config {
         Self {
             request_bytes: 8 << 20,
             streams: 1024,
+            calls: 1024,
+            drain_wait: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
         }
     }
@@ -74,15 +87,32 @@ pub async fn serve(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
+    let service = Service::new(classifier, config.request_bytes, config.calls);
+    serve_service(listener, service, config, shutdown).await
+}
+
+/// The same, with a service made before, so that its gauges can be read.
+///
+/// # Errors
+///
+/// As [`serve`].
+pub async fn serve_service(
+    listener: TcpListener,
+    service: Service,
+    config: Config,
+    shutdown: impl Future<Output = ()> + Send + 'static,
+) -> Result<(), ServeError> {
     let (health, health_service) = tonic_health::server::health_reporter();
     report(&health, ServingStatus::NotServing).await;
-    let service = Service::new(classifier.clone(), config.request_bytes);
     let classifier_service = ClassifierServiceServer::new(service.clone())
         .max_decoding_message_size(config.request_bytes);
 
-    let (stop, stopped) = tokio::sync::watch::channel(false);
-    let warm = tokio::spawn(watch(health.clone(), classifier, stopped.clone()));
-    let mut signal = stopped.clone();
+    let (stopping, stops) = watch::channel(false);
+    let classifier = service.classifier().clone();
+    let warm = tokio::spawn(keep_health(health.clone(), classifier, stops));
+    let (stop, mut stopped) = watch::channel(false);
+    // Sentences are small messages; none waits for the acknowledgement of the one before.
+    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
     let server = Server::builder()
         .accept_http1(true)
         .max_concurrent_streams(config.streams)
@@ -90,19 +120,37 @@ pub async fn serve(
         // Outermost, so that browsers see its headers on every answer.
         .layer(cors())
         .layer(tonic_web::GrpcWebLayer::new())
+        .layer(Deadlines)
         .add_service(health_service)
         .add_service(reflection().build_v1()?)
         // The name by which grpcio's own reflection client still asks.
         .add_service(reflection().build_v1alpha()?)
         .add_service(classifier_service)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), async move {
-            let _ = signal.wait_for(|stop| *stop).await;
+        .serve_with_incoming_shutdown(incoming, async move {
+            let _ = stopped.wait_for(|stop| *stop).await;
         });
     let drain = async {
         shutdown.await;
-        tracing::info!("stopping: running calls end, new ones are refused");
+        // The watch ends first, so that it does not say SERVING again.
+        let _ = stopping.send(true);
         report(&health, ServingStatus::NotServing).await;
+        if !config.drain_wait.is_zero() {
+            tracing::info!(
+                seconds = config.drain_wait.as_secs_f32(),
+                "not serving; stopping soon"
+            );
+            tokio::time::sleep(config.drain_wait).await;
+        }
+        tracing::info!(
+            articles = service.gauges().articles(),
+            corpora = service.gauges().corpora(),
+            "stopping: running calls end, new ones are refused"
+        );
         service.drain();
+        // Whoever watches health is told that there is no more to come, and does not hold us up.
+        for name in ["", SERVICE] {
+            let _ = health.clone().clear_service_status(name).await;
+        }
         let _ = stop.send(true);
         tokio::time::sleep(config.drain_timeout).await;
     };
@@ -124,19 +172,30 @@ pub async fn serve(
 }
 
 /// Warms the model up, then keeps health true to it.
-async fn watch(
+async fn keep_health(
     health: HealthReporter,
     classifier: Classifier,
-    mut stopped: tokio::sync::watch::Receiver<bool>,
+    mut stopping: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
     warm_up(&classifier).await.map_err(ServeError::WarmUp)?;
     tracing::info!("the model answers; serving");
     let mut serving = None;
     let mut tick = tokio::time::interval(Duration::from_millis(250));
+    let mut probe = Instant::now();
     loop {
         tokio::select! {
             _ = tick.tick() => {}
-            _ = stopped.wait_for(|stop| *stop) => return Ok(()),
+            _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+        }
+        if !sound(classifier.engine()) && probe.elapsed() >= PROBE {
+            // Balancers send nothing more, so nothing else would show that it works again.
+            tokio::select! {
+                answered = warm_up(&classifier) => if let Err(error) = answered {
+                    tracing::warn!(%error, "the model still fails");
+                },
+                _ = stopping.wait_for(|stop| *stop) => return Ok(()),
+            }
+            probe = Instant::now();
         }
         let sound = sound(classifier.engine());
         if serving != Some(sound) {

@@ -1,24 +1,23 @@
 //! `ClassifierService`: requests to the classifier, its events to messages.
 
-use std::collections::HashSet;
 use std::pin::Pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use futures_util::stream::{self, Stream, StreamExt};
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::metadata::MetadataMap;
+use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::corpus::Corpus;
+use super::deadline::{self, within};
+use super::gauges::{Gauges, Kind, Open};
 use super::pb::classifier_service_server::ClassifierService;
-use super::pb::{self, classify_article_response, classify_articles_response};
+use super::pb::{self, classify_article_response};
 use super::{convert, status};
 use crate::answer::Event;
-use crate::article::{Article, Body, Invalid, Reason};
+use crate::article::{Article, Body};
 use crate::classifier::{Classification, Classifier, ClassifyError, Options};
-use crate::engine::EngineError;
+use crate::engine::{Admitted, EngineError};
 
 /// Text of more bytes than this is cut on a thread that may block.
 const CUT_HERE: usize = 64 << 10;
@@ -28,48 +27,82 @@ const CUT_HERE: usize = 64 << 10;
 pub struct Service {
     classifier: Classifier,
     request_bytes: usize,
-    draining: Arc<AtomicBool>,
+    calls: usize,
+    gauges: Gauges,
+    draining: Arc<watch::Sender<bool>>,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
 
 impl Service {
-    /// A service; `request_bytes` is the transport's limit, told by `GetModel`.
-    pub fn new(classifier: Classifier, request_bytes: usize) -> Self {
+    /// A service that has at most so many calls under way; `request_bytes` is the transport's limit,
+    /// told by `GetModel`.
+    pub fn new(classifier: Classifier, request_bytes: usize, calls: usize) -> Self {
         Self {
             classifier,
             request_bytes,
-            draining: Arc::default(),
+            calls,
+            gauges: Gauges::default(),
+            draining: Arc::new(watch::Sender::new(false)),
         }
     }
 
     /// Takes no new articles; what has been accepted is answered.
     pub fn drain(&self) {
-        self.draining.store(true, Ordering::Relaxed);
+        self.draining.send_replace(true);
     }
 
     fn draining(&self) -> bool {
-        self.draining.load(Ordering::Relaxed)
+        *self.draining.borrow()
     }
 
-    /// The one rule of admission: not while draining, and only if a window would find room.
-    fn admit(&self) -> Result<(), Status> {
+    /// The next message of a corpus, unless the deadline passes or the server drains before.
+    pub(super) async fn read<T>(
+        &self,
+        requests: &mut Streaming<T>,
+        deadline: Option<Instant>,
+    ) -> Result<Option<T>, Status> {
+        let mut draining = self.draining.subscribe();
+        tokio::select! {
+            biased;
+            _ = draining.wait_for(|draining| *draining) => Err(status::draining()),
+            read = within(deadline, requests.message()) => {
+                read.ok_or_else(status::deadline_exceeded)?
+            }
+        }
+    }
+
+    /// What it has open.
+    pub fn gauges(&self) -> &Gauges {
+        &self.gauges
+    }
+
+    /// Its classifier.
+    pub fn classifier(&self) -> &Classifier {
+        &self.classifier
+    }
+
+    /// The one rule of admission: not while draining, not beyond the number of calls, and only if
+    /// the article finds room in the queue. Who is refused learns when to come back.
+    fn admit(&self, bytes: usize) -> Result<Admitted, Status> {
         if self.draining() {
             return Err(status::draining());
         }
-        let engine = self.classifier.engine();
-        if !engine.has_room(engine.model().encoder().shape().window_tokens) {
-            return Err(status::queue_full());
-        }
-        Ok(())
+        let admitted = if self.gauges.articles() + self.gauges.corpora() > self.calls {
+            Err(self.classifier.full(bytes))
+        } else {
+            self.classifier.admit(bytes)
+        };
+        admitted.map_err(|error| status::classify(&error.into()))
     }
 
     /// Cuts an article and starts its answer.
-    async fn start(
+    pub(super) async fn start(
         &self,
         article: Article,
         min_confidence: f32,
         deadline: Option<Instant>,
+        admitted: Option<Admitted>,
     ) -> Result<Classification, ClassifyError> {
         let options = Options {
             min_confidence,
@@ -79,11 +112,15 @@ impl Service {
             Body::Text(text) => text.len(),
             Body::Sentences(all) => all.iter().map(String::len).sum(),
         };
-        if bytes <= CUT_HERE {
-            return Ok(self.classifier.classify(article, options)?);
-        }
         let classifier = self.classifier.clone();
-        let cut = tokio::task::spawn_blocking(move || classifier.classify(article, options));
+        let cut = move || match admitted {
+            Some(admitted) => classifier.classify_admitted(article, options, admitted),
+            None => classifier.classify(article, options),
+        };
+        if bytes <= CUT_HERE {
+            return Ok(cut()?);
+        }
+        let cut = tokio::task::spawn_blocking(cut);
         match cut.await {
             Ok(started) => Ok(started?),
             Err(error) => {
@@ -103,46 +140,36 @@ impl ClassifierService for Service {
         &self,
         request: Request<pb::ClassifyArticleRequest>,
     ) -> Result<Response<Self::ClassifyArticleStream>, Status> {
-        let deadline = deadline(request.metadata());
+        let (deadline, open) = (deadline::of(&request), self.gauges.open(Kind::Article));
         let message = request.into_inner();
+        let bytes = message.article.as_ref().map_or(0, convert::text_bytes);
         let (article, min_confidence) = convert::request(message.article, message.options)
             .map_err(|error| status::invalid(&error))?;
-        self.admit()?;
-        let answer = within(deadline, self.start(article, min_confidence, deadline))
+        let admitted = self.admit(bytes)?;
+        let start = self.start(article, min_confidence, deadline, Some(admitted));
+        let answer = within(deadline, start)
             .await
             .ok_or_else(status::deadline_exceeded)?
             .map_err(|error| status::classify(&error))?;
-        let events = stream::unfold(Some(answer), move |answer| async move {
-            let mut answer = answer?;
-            match next(&mut answer, deadline).await? {
-                Ok(event) => Some((Ok(article_response(event)), Some(answer))),
-                Err(error) => Some((Err(status::classify(&error)), None)),
-            }
-        });
-        Ok(Response::new(events.boxed()))
+        Ok(Response::new(events(answer, deadline, open).boxed()))
     }
 
     async fn classify_articles(
         &self,
         request: Request<Streaming<pb::ClassifyArticlesRequest>>,
     ) -> Result<Response<Self::ClassifyArticlesStream>, Status> {
-        let deadline = deadline(request.metadata());
+        let (deadline, open) = (deadline::of(&request), self.gauges.open(Kind::Corpus));
         let mut requests = request.into_inner();
-        let first = within(deadline, requests.message())
-            .await
-            .ok_or_else(status::deadline_exceeded)??;
-        self.admit()?;
-        // One message waits for the reader; a slow one thus slows the reading of articles.
-        let (out, responses) = mpsc::channel(1);
-        let corpus = Corpus {
-            service: self.clone(),
-            deadline,
-            out,
-            seen: HashSet::new(),
-            index: 0,
+        let first = match self.read(&mut requests, deadline).await? {
+            None => None,
+            Some(first) => {
+                let bytes = first.article.as_ref().map_or(0, convert::text_bytes);
+                let admitted = self.admit(bytes)?;
+                Some((first, admitted))
+            }
         };
-        tokio::spawn(corpus.run(first, requests));
-        Ok(Response::new(ReceiverStream::new(responses).boxed()))
+        let answers = Corpus::answers(self.clone(), deadline, open, first, requests);
+        Ok(Response::new(answers.boxed()))
     }
 
     async fn get_model(
@@ -155,134 +182,29 @@ impl ClassifierService for Service {
     }
 }
 
-/// A `ClassifyArticles` call under way. Ends quietly when the client has left.
-struct Corpus {
-    service: Service,
+/// The messages of an answer.
+fn events(
+    answer: Classification,
     deadline: Option<Instant>,
-    out: mpsc::Sender<Result<pb::ClassifyArticlesResponse, Status>>,
-    seen: HashSet<String>,
-    index: i64,
-}
-
-/// The client has left.
-struct Gone;
-
-impl Corpus {
-    async fn run(
-        mut self,
-        first: Option<pb::ClassifyArticlesRequest>,
-        mut requests: Streaming<pb::ClassifyArticlesRequest>,
-    ) {
-        let mut next = Ok(first);
-        loop {
-            let request = match next {
-                Ok(Some(request)) => request,
-                Ok(None) => return,
-                Err(status) => {
-                    // The stream broke, or a message was no message; nothing more can be read.
-                    let _ = self.out.send(Err(status)).await;
-                    return;
-                }
-            };
-            if self.article(request).await.is_err() {
-                return;
-            }
-            if self.service.draining() {
-                let _ = self.out.send(Err(status::draining())).await;
-                return;
-            }
-            next = tokio::select! {
-                read = within(self.deadline, requests.message()) => match read {
-                    Some(read) => read,
-                    None => Err(status::deadline_exceeded()),
-                },
-                () = self.out.closed() => return,
-            };
+    open: Open,
+) -> impl Stream<Item = Result<pb::ClassifyArticleResponse, Status>> + Send {
+    stream::unfold(Some((answer, open)), move |state| async move {
+        let (mut answer, open) = state?;
+        match next(&mut answer, deadline).await? {
+            Ok(event) => Some((Ok(article_response(event)), Some((answer, open)))),
+            Err(error) => Some((Err(status::classify(&error)), None)),
         }
-    }
-
-    /// Answers one article: its messages, or its error.
-    async fn article(&mut self, request: pb::ClassifyArticlesRequest) -> Result<(), Gone> {
-        let id = request
-            .article
-            .as_ref()
-            .map(|a| a.id.clone())
-            .unwrap_or_default();
-        match self.start(request).await {
-            Err(error) => self.send(&id, failure(&error)).await?,
-            Ok(mut answer) => loop {
-                let event = tokio::select! {
-                    event = next(&mut answer, self.deadline) => event,
-                    () = self.out.closed() => return Err(Gone),
-                };
-                match event {
-                    None => break,
-                    Some(Ok(event)) => self.send(&id, articles_event(event)).await?,
-                    Some(Err(ClassifyError::Engine(EngineError::Expired))) => {
-                        // The deadline is the call's, not the article's.
-                        let _ = self.out.send(Err(status::deadline_exceeded())).await;
-                        return Err(Gone);
-                    }
-                    Some(Err(error)) => {
-                        self.send(&id, failure(&error)).await?;
-                        break;
-                    }
-                }
-            },
-        }
-        self.index += 1;
-        Ok(())
-    }
-
-    async fn start(
-        &mut self,
-        request: pb::ClassifyArticlesRequest,
-    ) -> Result<Classification, ClassifyError> {
-        let id = request
-            .article
-            .as_ref()
-            .map(|a| a.id.as_str())
-            .unwrap_or_default();
-        if id.is_empty() {
-            let problem = "is empty; every article of a corpus needs an id";
-            return Err(Invalid::new("id", Reason::EmptyArticleId, problem).into());
-        }
-        if !self.seen.insert(id.to_owned()) {
-            let problem = format!("{id:?} stood before in this stream; ids are unique");
-            return Err(Invalid::new("id", Reason::DuplicateArticleId, problem).into());
-        }
-        let (article, min_confidence) = convert::request(request.article, request.options)?;
-        self.service
-            .start(article, min_confidence, self.deadline)
-            .await
-    }
-
-    async fn send(&self, id: &str, event: classify_articles_response::Event) -> Result<(), Gone> {
-        let message = pb::ClassifyArticlesResponse {
-            article_id: id.to_owned(),
-            article_index: self.index,
-            event: Some(event),
-        };
-        self.out.send(Ok(message)).await.map_err(|_| Gone)
-    }
+    })
 }
 
 /// The next event before the deadline.
-async fn next(
+pub(super) async fn next(
     answer: &mut Classification,
     deadline: Option<Instant>,
 ) -> Option<Result<Event, ClassifyError>> {
     match within(deadline, answer.next()).await {
         Some(event) => event,
         None => Some(Err(ClassifyError::Engine(EngineError::Expired))),
-    }
-}
-
-/// Waits no longer than the deadline; `None` when it has passed.
-async fn within<F: Future>(deadline: Option<Instant>, future: F) -> Option<F::Output> {
-    match deadline {
-        None => Some(future.await),
-        Some(deadline) => tokio::time::timeout_at(deadline.into(), future).await.ok(),
     }
 }
 
@@ -293,70 +215,4 @@ fn article_response(event: Event) -> pb::ClassifyArticleResponse {
         Event::Summary(s) => Message::Summary(convert::summary(*s)),
     };
     pb::ClassifyArticleResponse { event: Some(event) }
-}
-
-fn articles_event(event: Event) -> classify_articles_response::Event {
-    use classify_articles_response::Event as Message;
-    match event {
-        Event::Sentence(s) => Message::Sentence(convert::sentence(*s)),
-        Event::Summary(s) => Message::Summary(convert::summary(*s)),
-    }
-}
-
-/// The status with which `ClassifyArticle` would have failed, as a message.
-fn failure(error: &ClassifyError) -> classify_articles_response::Event {
-    let status = status::classify(error);
-    let wire = <tonic_types::pb::Status as prost::Message>::decode(status.details());
-    // Details hold the whole `google.rpc.Status`; one without details is made from its parts.
-    let wire = wire.unwrap_or_else(|_| tonic_types::pb::Status {
-        code: status.code() as i32,
-        message: status.message().to_owned(),
-        details: Vec::new(),
-    });
-    classify_articles_response::Event::Error(wire)
-}
-
-/// How long before the client's deadline its answer is given up, at most. tonic keeps a clock of its
-/// own up to the headers and answers CANCELLED, so ours must ring first.
-const EARLY: Duration = Duration::from_millis(50);
-
-/// When to give up, from the client's `grpc-timeout` header: at most eight digits and a unit.
-fn deadline(metadata: &MetadataMap) -> Option<Instant> {
-    let value = metadata.get("grpc-timeout")?.to_str().ok()?;
-    let (digits, unit) = value.split_at_checked(value.len().checked_sub(1)?)?;
-    let n: u64 = digits.parse().ok().filter(|_| digits.len() <= 8)?;
-    let timeout = match unit {
-        "H" => Duration::from_secs(n * 3600),
-        "M" => Duration::from_secs(n * 60),
-        "S" => Duration::from_secs(n),
-        "m" => Duration::from_millis(n),
-        "u" => Duration::from_micros(n),
-        "n" => Duration::from_nanos(n),
-        _ => return None,
-    };
-    Instant::now().checked_add(timeout - EARLY.min(timeout / 10))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn timeouts_are_read() {
-        let check = |value: &str, expect: Option<u64>| {
-            let mut metadata = MetadataMap::new();
-            metadata.insert("grpc-timeout", value.parse().unwrap());
-            let found = deadline(&metadata).map(|d| d.duration_since(Instant::now()));
-            let found = found.map(|d| (d + Duration::from_millis(400)).as_secs());
-            assert_eq!(found, expect, "{value}");
-        };
-        check("2S", Some(2));
-        check("2000m", Some(2));
-        check("1H", Some(3600));
-        check("S", None);
-        check("", None);
-        check("-1S", None);
-        check("123456789S", None);
-        check("5x", None);
-    }
 }

@@ -18,9 +18,6 @@ pub const DOMAIN: &str = "copydesk";
 /// The trailer by which gRPC clients with a retry policy learn when to come back, in milliseconds.
 pub const PUSHBACK: &str = "grpc-retry-pushback-ms";
 
-/// What a refused caller should wait before it comes back.
-const RETRY_AFTER: Duration = Duration::from_millis(250);
-
 impl From<Invalid> for Box<Status> {
     fn from(error: Invalid) -> Self {
         Box::new(invalid(&error))
@@ -38,7 +35,7 @@ pub fn invalid(error: &Invalid) -> Status {
 pub fn classify(error: &ClassifyError) -> Status {
     match error {
         ClassifyError::Invalid(error) => invalid(error),
-        ClassifyError::Engine(EngineError::Full) => queue_full(),
+        ClassifyError::Engine(EngineError::Full { retry_after }) => queue_full(*retry_after),
         ClassifyError::Engine(EngineError::Stopping) => draining(),
         ClassifyError::Engine(EngineError::Expired) => deadline_exceeded(),
         // What exactly failed is in the log; it is nothing that a caller could act on.
@@ -50,12 +47,12 @@ pub fn classify(error: &ClassifyError) -> Status {
 }
 
 /// The queue has no room: `UNAVAILABLE`, with when to come back.
-pub fn queue_full() -> Status {
+pub fn queue_full(retry_after: Duration) -> Status {
     let mut details = info("QUEUE_FULL");
-    details.set_retry_info(Some(RETRY_AFTER));
-    let message = "the queue is full; try again later, or elsewhere";
+    details.set_retry_info(Some(retry_after));
+    let wait = u64::try_from(retry_after.as_millis()).unwrap_or(u64::MAX);
+    let message = format!("the queue is full; try again in {wait} ms, or elsewhere");
     let mut status = Status::with_error_details(Code::Unavailable, message, details);
-    let wait = RETRY_AFTER.as_millis() as u64;
     status
         .metadata_mut()
         .insert(PUSHBACK, MetadataValue::from(wait));

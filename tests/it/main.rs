@@ -15,6 +15,7 @@ mod golden;
 #[cfg(feature = "hub")]
 mod hub;
 mod layers;
+mod load;
 mod service;
 mod serving;
 mod support;

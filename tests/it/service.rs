@@ -10,7 +10,7 @@ use copydesk::classifier::Classifier;
 use copydesk::engine::Config;
 use copydesk::grpc::pb::classifier_service_client::ClassifierServiceClient;
 use copydesk::grpc::pb::{self, classify_article_response, classify_articles_response};
-use copydesk::grpc::server;
+use copydesk::grpc::{Service, server};
 use tokio::net::TcpListener;
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
@@ -20,21 +20,26 @@ use tonic_types::StatusExt;
 
 use crate::support::{classifier, tiny_classifier, tiny_model};
 
-struct Running {
-    address: SocketAddr,
+pub struct Running {
+    pub address: SocketAddr,
     stop: Option<oneshot::Sender<()>>,
     ended: JoinHandle<Result<(), server::ServeError>>,
 }
 
 impl Running {
-    async fn start(classifier: Classifier, config: server::Config) -> Self {
+    pub async fn start(classifier: Classifier, config: server::Config) -> Self {
+        let service = Service::new(classifier, config.request_bytes, config.calls);
+        Self::start_service(service, config).await
+    }
+
+    pub async fn start_service(service: Service, config: server::Config) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let (stop, stopped) = oneshot::channel::<()>();
         let shutdown = async move {
             let _ = stopped.await;
         };
-        let ended = tokio::spawn(server::serve(listener, classifier, config, shutdown));
+        let ended = tokio::spawn(server::serve_service(listener, service, config, shutdown));
         Self {
             address,
             stop: Some(stop),
@@ -42,26 +47,26 @@ impl Running {
         }
     }
 
-    async fn channel(&self) -> Channel {
+    pub async fn channel(&self) -> Channel {
         let endpoint = Channel::from_shared(format!("http://{}", self.address)).expect("a URI");
         endpoint.connect().await.expect("a connection")
     }
 
-    async fn client(&self) -> ClassifierServiceClient<Channel> {
+    pub async fn client(&self) -> ClassifierServiceClient<Channel> {
         ClassifierServiceClient::new(self.channel().await)
     }
 
-    async fn stop(mut self) {
+    pub async fn stop(mut self) {
         drop(self.stop.take());
         self.ended.await.expect("no panic").expect("a clean end");
     }
 }
 
-async fn serve() -> Running {
+pub async fn serve() -> Running {
     Running::start(tiny_classifier(), server::Config::default()).await
 }
 
-fn article(id: &str, text: &str) -> pb::Article {
+pub fn article(id: &str, text: &str) -> pb::Article {
     pb::Article {
         id: id.to_owned(),
         content: Some(pb::article::Content::Text(text.to_owned())),
@@ -69,7 +74,7 @@ fn article(id: &str, text: &str) -> pb::Article {
     }
 }
 
-fn request(article: pb::Article) -> pb::ClassifyArticleRequest {
+pub fn request(article: pb::Article) -> pb::ClassifyArticleRequest {
     pb::ClassifyArticleRequest {
         article: Some(article),
         options: None,
@@ -77,7 +82,7 @@ fn request(article: pb::Article) -> pb::ClassifyArticleRequest {
 }
 
 /// Sentences and summary of one article.
-async fn ask(
+pub async fn ask(
     client: &mut ClassifierServiceClient<Channel>,
     request: impl tonic::IntoRequest<pb::ClassifyArticleRequest>,
 ) -> Result<(Vec<pb::Sentence>, pb::Summary), Status> {
@@ -97,7 +102,7 @@ async fn ask(
 }
 
 /// The reason in ErrorInfo, and the field in BadRequest.
-fn details(status: &Status) -> (String, Option<String>) {
+pub fn details(status: &Status) -> (String, Option<String>) {
     let info = status.get_details_error_info().expect("ErrorInfo");
     assert_eq!(info.domain, "copydesk");
     let bad = status.get_details_bad_request();
@@ -108,7 +113,7 @@ fn details(status: &Status) -> (String, Option<String>) {
 }
 
 /// The reason in the ErrorInfo of an article's error within a stream.
-fn reason(status: &tonic_types::pb::Status) -> String {
+pub fn reason(status: &tonic_types::pb::Status) -> String {
     let info = status
         .details
         .iter()
@@ -408,19 +413,6 @@ async fn a_corpus_keeps_order_and_survives_bad_articles() {
             .is_none()
     );
     running.stop().await;
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn a_full_queue_is_refused_before_the_headers() {
-    let status = of_a_full_queue().await;
-    assert_eq!(status.code(), Code::Unavailable);
-    assert_eq!(details(&status).0, "QUEUE_FULL");
-    assert!(
-        status
-            .get_details_retry_info()
-            .is_some_and(|r| r.retry_delay.is_some())
-    );
-    assert!(status.metadata().get("grpc-retry-pushback-ms").is_some());
 }
 
 /// What is said to a caller for whom there is no room; it comes in place of the headers.

@@ -10,7 +10,7 @@ use crate::support::fixture;
 
 /// A running `copydesk serve`; killed when dropped.
 pub struct Server {
-    child: Child,
+    pub child: Child,
     /// Where it listens.
     pub url: String,
 }

@@ -46,7 +46,7 @@ impl Secured {
         );
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let url = format!("https://{}", listener.local_addr().expect("an address"));
-        let service = ClassifierServiceServer::new(Service::new(tiny_classifier(), 8 << 20));
+        let service = ClassifierServiceServer::new(Service::new(tiny_classifier(), 8 << 20, 64));
         let server = Server::builder()
             .tls_config(ServerTlsConfig::new().identity(identity))
             .expect("TLS")
