@@ -5,6 +5,7 @@ mod classify;
 mod eval;
 mod input;
 mod model;
+mod output;
 #[cfg(feature = "hub")]
 mod progress;
 #[cfg(feature = "grpc")]

@@ -1,33 +1,51 @@
 //! `copydesk classify`: articles in, answers out, in the order of the input.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+mod writer;
+
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::{Args, ValueEnum};
 use futures_util::StreamExt;
 
+use self::writer::{Format, Look, TableRows, Writer};
 use super::input::{self, Item};
+use super::output::{Opening, Sink};
 use super::setup::{ModelArguments, runtime};
 use super::{Failure, warn};
-use crate::answer::{Event, Sentence, Summary, json};
+use crate::answer::{Event, Sentence, Summary};
 use crate::article::{Article, Parties, Party};
 use crate::classifier::{Classifier, ClassifyError, Options};
 use crate::engine::EngineError;
 #[cfg(feature = "grpc")]
 use crate::grpc::client;
 use crate::render;
+use crate::render::rows::Rows;
 
 /// Arguments of `classify`.
 #[derive(Args)]
+#[command(after_long_help = columns())]
 pub(super) struct Arguments {
     /// Files of plain text or JSON Lines; `-` is standard input.
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// How answers are written: a page to read, or JSON Lines.
+    /// How answers are written.
     #[arg(long, value_enum, default_value_t = Format::Text)]
     format: Format,
+
+    /// Write to a file instead of standard output; packed if its name ends in .gz or .zst.
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+
+    /// Write over a file that exists.
+    #[arg(long, requires = "out")]
+    force: bool,
+
+    /// What a row of a table is; its columns are listed below.
+    #[arg(long, value_enum, default_value_t = TableRows::Sentences)]
+    csv_rows: TableRows,
 
     /// How input is read.
     #[arg(long, value_enum, default_value_t = input::Format::Auto)]
@@ -81,6 +99,41 @@ impl Arguments {
     }
 }
 
+/// The columns of the tables, for `--help`.
+fn columns() -> String {
+    let mut help = String::new();
+    for (name, rows) in [("sentences", Rows::Sentences), ("parties", Rows::Parties)] {
+        help.push_str(&format!("Columns with --csv-rows {name}:\n"));
+        for column in rows.columns() {
+            help.push_str(&format!("  {:<18} {}\n", column.name, column.about));
+        }
+        help.push('\n');
+    }
+    help.push_str("Articles that fail have no row; they are named on standard error.");
+    help
+}
+
+impl Arguments {
+    fn writer(&self) -> Result<Writer, Failure> {
+        let terminal = self.out.is_none() && io::stdout().is_terminal();
+        let opening = if self.force {
+            Opening::Over
+        } else {
+            Opening::New
+        };
+        let sink = match &self.out {
+            None => Sink::standard(),
+            Some(path) => Sink::file(path, opening)?,
+        };
+        let look = Look {
+            format: self.format,
+            page: page(self.color, terminal),
+            rows: self.csv_rows.into(),
+        };
+        Ok(Writer::new(look, sink)?)
+    }
+}
+
 /// Who answers.
 enum Answerer {
     /// A model in this process.
@@ -88,14 +141,6 @@ enum Answerer {
     /// A server.
     #[cfg(feature = "grpc")]
     Server(client::Client),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A page to read.
-    Text,
-    /// One JSON object a line.
-    Jsonl,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -130,7 +175,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         min_confidence: arguments.min_confidence,
         deadline: None,
     };
-    let writer = Writer::new(arguments.format, arguments.color);
+    let writer = arguments.writer()?;
     let items = input::articles(arguments.files, arguments.input_format);
     runtime.block_on(answer_all(&answerer, items, &parties, options, writer))
 }
@@ -154,7 +199,10 @@ async fn answer_all(
     let mut answers = std::pin::pin!(answers);
     let mut failed = 0;
     while let Some(answered) = answers.next().await {
-        failed += usize::from(answered.result.is_err());
+        if let Err((_, message)) = &answered.result {
+            failed += 1;
+            warn(&format!("{}: {message}", answered.id));
+        }
         match writer.write(&answered) {
             // Whoever read along (a pager, head) has seen enough.
             Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
@@ -162,6 +210,10 @@ async fn answer_all(
             }
             other => other?,
         }
+    }
+    match writer.finish() {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {}
+        other => other?,
     }
     Ok(if failed == 0 {
         ExitCode::SUCCESS
@@ -249,51 +301,15 @@ fn parties(flags: &[String]) -> Vec<Party> {
     flags.iter().enumerate().map(party).collect()
 }
 
-/// Writes answers to standard output.
-struct Writer {
-    format: Format,
-    page: render::Page,
-    out: BufWriter<io::Stdout>,
-}
-
-impl Writer {
-    fn new(format: Format, colour: Colour) -> Self {
-        let terminal = io::stdout().is_terminal();
-        let colour = match colour {
-            Colour::Auto => terminal && !environment("NO_COLOR"),
-            other => other == Colour::Always,
-        };
-        let page = render::Page {
-            width: width(),
-            colour,
-        };
-        Self {
-            format,
-            page,
-            out: BufWriter::new(io::stdout()),
-        }
-    }
-
-    fn write(&mut self, answered: &Answered) -> io::Result<()> {
-        let id = &answered.id;
-        match (&answered.result, self.format) {
-            (Ok((sentences, summary)), Format::Jsonl) => {
-                serde_json::to_writer(&mut self.out, &json::Line::new(id, sentences, summary))?;
-                self.out.write_all(b"\n")?;
-            }
-            (Err((code, message)), Format::Jsonl) => {
-                warn(&format!("{id}: {message}"));
-                serde_json::to_writer(&mut self.out, &json::Failure::new(id, code, message))?;
-                self.out.write_all(b"\n")?;
-            }
-            (Ok((sentences, summary)), Format::Text) => {
-                let headline = answered.headline.as_deref();
-                render::article(&mut self.out, &self.page, id, headline, sentences, summary)?;
-            }
-            (Err((_, message)), Format::Text) => warn(&format!("{id}: {message}")),
-        }
-        // Whoever waits for this answer should not wait for the next one.
-        self.out.flush()
+/// The terminal's width, and whether the page is coloured.
+fn page(colour: Colour, terminal: bool) -> render::Page {
+    let colour = match colour {
+        Colour::Auto => terminal && !environment("NO_COLOR"),
+        other => other == Colour::Always,
+    };
+    render::Page {
+        width: width(),
+        colour,
     }
 }
 
