@@ -4,8 +4,10 @@
 mod classify;
 mod eval;
 mod input;
+mod manual;
 mod model;
 mod output;
+mod pager;
 #[cfg(feature = "hub")]
 mod progress;
 #[cfg(feature = "grpc")]
@@ -36,6 +38,10 @@ enum Command {
     Eval(eval::Arguments),
     /// Fetch, check or describe a model.
     Model(model::Arguments),
+    /// Print completions for a shell.
+    Completions(manual::Completions),
+    /// Print a manual page.
+    Man(manual::Man),
 }
 
 /// What a command failed on.
@@ -51,6 +57,8 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Eval(arguments) => eval::run(arguments),
         Command::Model(arguments) => model::run(arguments),
+        Command::Completions(arguments) => manual::completions(&arguments),
+        Command::Man(arguments) => manual::man(&arguments),
     };
     match result {
         Ok(code) => code,

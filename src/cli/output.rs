@@ -1,12 +1,14 @@
 //! Where answers go: standard output, or a file that is packed as its name says. Overwrites
 //! nothing unless told to.
 
-use std::fs::{File, OpenOptions};
+use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use flate2::Compression;
 use flate2::write::GzEncoder;
+
+use super::pager::Pager;
 
 /// How the file that was named is opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,6 +30,9 @@ pub(super) enum OutputError {
         path.display()
     )]
     Exists { path: PathBuf },
+    /// Somebody else is writing to it.
+    #[error("{} is being written by another run", path.display())]
+    Busy { path: PathBuf },
     /// It cannot be opened.
     #[error("{} cannot be written", path.display())]
     Closed { path: PathBuf, source: io::Error },
@@ -59,6 +64,8 @@ impl Packing {
 pub(super) enum Sink {
     /// Standard output.
     Standard(BufWriter<io::Stdout>),
+    /// Standard output, a screen at a time.
+    Paged(Pager),
     /// A file.
     Plain(BufWriter<File>),
     /// A `.gz`.
@@ -94,6 +101,7 @@ impl Sink {
     pub fn answered(&mut self) -> io::Result<()> {
         match self {
             Self::Standard(out) => out.flush(),
+            Self::Paged(out) => out.flush(),
             Self::Plain(out) => out.flush(),
             Self::Gzip(_) | Self::Zstandard(_) => Ok(()),
         }
@@ -103,6 +111,7 @@ impl Sink {
     pub fn finish(self) -> io::Result<()> {
         match self {
             Self::Standard(mut out) => out.flush(),
+            Self::Paged(out) => out.finish(),
             Self::Plain(mut out) => out.flush(),
             Self::Gzip(out) => out.finish()?.flush(),
             Self::Zstandard(out) => out.finish()?.flush(),
@@ -114,6 +123,7 @@ impl Write for Sink {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::Standard(out) => out.write(bytes),
+            Self::Paged(out) => out.write(bytes),
             Self::Plain(out) => out.write(bytes),
             Self::Gzip(out) => out.write(bytes),
             Self::Zstandard(out) => out.write(bytes),
@@ -123,6 +133,7 @@ impl Write for Sink {
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::Standard(out) => out.flush(),
+            Self::Paged(out) => out.flush(),
             Self::Plain(out) => out.flush(),
             Self::Gzip(out) => out.flush(),
             Self::Zstandard(out) => out.flush(),
@@ -130,22 +141,32 @@ impl Write for Sink {
     }
 }
 
-/// Opens a file to write.
+/// Opens a file to write, and keeps other processes from doing the same.
 pub(super) fn open(path: &Path, opening: Opening) -> Result<File, OutputError> {
+    let closed = |source| OutputError::Closed {
+        path: path.to_owned(),
+        source,
+    };
     let holds = path.metadata().is_ok_and(|m| m.is_file() && m.len() > 0);
     if holds && opening == Opening::New {
         let path = path.to_owned();
         return Err(OutputError::Exists { path });
     }
     let append = opening == Opening::Append;
-    OpenOptions::new()
+    let file = OpenOptions::new()
         .create(true)
         .write(true)
         .append(append)
-        .truncate(!append)
+        .truncate(false)
         .open(path)
-        .map_err(|source| OutputError::Closed {
-            path: path.to_owned(),
-            source,
-        })
+        .map_err(closed)?;
+    // Where there are no locks, there is no telling.
+    if let Err(TryLockError::WouldBlock) = file.try_lock() {
+        let path = path.to_owned();
+        return Err(OutputError::Busy { path });
+    }
+    if !append && holds {
+        file.set_len(0).map_err(closed)?;
+    }
+    Ok(file)
 }

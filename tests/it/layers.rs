@@ -88,12 +88,16 @@ fn imports_run_one_way() {
 
 #[test]
 fn libraries_stay_in_their_rooms() {
-    let rooms: [(&str, &[&str]); 6] = [
+    let rooms: [(&str, &[&str]); 10] = [
         ("tonic::", &["grpc", "cli"]),
         ("clap::", &["cli"]),
         ("candle_", &["model"]),
         ("tokenizers::", &["encode"]),
         ("hf_hub::", &["hub"]),
+        ("arrow_", &["render", "cli"]),
+        ("flate2::", &["cli"]),
+        ("zstd::", &["cli"]),
+        ("indicatif::", &["cli"]),
         ("tokio::", &["engine", "classifier", "grpc", "hub", "cli"]),
     ];
     for (module, code) in modules().iter().filter(|(m, _)| m != "lib") {

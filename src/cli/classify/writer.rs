@@ -8,6 +8,8 @@ use super::Answered;
 use crate::answer::json;
 use crate::cli::output::Sink;
 use crate::render::csv::Csv;
+#[cfg(feature = "parquet")]
+use crate::render::parquet::Parquet;
 use crate::render::rows::Rows;
 use crate::render::{self, html};
 
@@ -22,6 +24,9 @@ pub(super) enum Format {
     Html,
     /// A table for pandas, R and spreadsheets.
     Csv,
+    /// The same table in columns; needs --out.
+    #[cfg(feature = "parquet")]
+    Parquet,
 }
 
 /// What a row of a table is.
@@ -54,12 +59,16 @@ pub(super) struct Look {
 }
 
 /// Writes answers in the order given.
-pub(super) struct Writer {
-    form: Form,
-    sink: Sink,
+pub(super) enum Writer {
+    /// What is written article by article.
+    Stream(Form, Sink),
+    /// What is written in blocks of many.
+    #[cfg(feature = "parquet")]
+    Parquet(Box<Parquet<Sink>>),
 }
 
-enum Form {
+/// A format, with what it keeps in mind.
+pub(super) enum Form {
     Text(render::Page),
     Jsonl,
     Html(html::Document),
@@ -74,48 +83,76 @@ impl Writer {
             Format::Jsonl => Form::Jsonl,
             Format::Html => Form::Html(html::Document::begin(&mut sink)?),
             Format::Csv => Form::Csv(Csv::begin(&mut sink, look.rows)?),
+            #[cfg(feature = "parquet")]
+            Format::Parquet => {
+                return Ok(Self::Parquet(Box::new(Parquet::begin(sink, look.rows)?)));
+            }
         };
-        Ok(Self { form, sink })
+        Ok(Self::Stream(form, sink))
     }
 
     /// Writes one answer. Whoever waits for it does not wait for the next one.
     pub fn write(&mut self, answered: &Answered) -> io::Result<()> {
-        let id = &answered.id;
-        let headline = answered.headline.as_deref();
-        let out = &mut self.sink;
-        match (&answered.result, &mut self.form) {
-            (Ok((sentences, summary)), Form::Jsonl) => {
-                serde_json::to_writer(&mut *out, &json::Line::new(id, sentences, summary))?;
-                out.write_all(b"\n")?;
+        match self {
+            Self::Stream(form, sink) => {
+                form.write(sink, answered)?;
+                sink.answered()
             }
-            (Err((code, message)), Form::Jsonl) => {
-                serde_json::to_writer(&mut *out, &json::Failure::new(id, code, message))?;
-                out.write_all(b"\n")?;
-            }
-            (Ok((sentences, summary)), Form::Text(page)) => {
-                render::article(out, page, id, headline, sentences, summary)?;
-            }
-            // Told on standard error.
-            (Err(_), Form::Text(_) | Form::Csv(_)) => {}
-            (Ok((sentences, summary)), Form::Html(document)) => {
-                document.article(out, id, headline, sentences, summary)?;
-            }
-            (Ok((sentences, summary)), Form::Csv(csv)) => {
-                csv.article(out, id, sentences, summary)?;
-            }
-            (Err((code, message)), Form::Html(document)) => {
-                document.failure(out, id, code, message)?;
-            }
+            #[cfg(feature = "parquet")]
+            Self::Parquet(table) => match &answered.result {
+                Ok((sentences, summary)) => table.article(&answered.id, sentences, summary),
+                Err(_) => Ok(()),
+            },
         }
-        self.sink.answered()
     }
 
     /// Writes what stands after the last answer.
     pub fn finish(self) -> io::Result<()> {
-        let Self { form, mut sink } = self;
-        if let Form::Html(document) = form {
-            document.end(&mut sink)?;
+        match self {
+            Self::Stream(form, mut sink) => {
+                if let Form::Html(document) = form {
+                    document.end(&mut sink)?;
+                }
+                sink.finish()
+            }
+            #[cfg(feature = "parquet")]
+            Self::Parquet(table) => table.end()?.finish(),
         }
-        sink.finish()
+    }
+}
+
+impl Form {
+    fn write(&mut self, out: &mut Sink, answered: &Answered) -> io::Result<()> {
+        let id = &answered.id;
+        let headline = answered.headline.as_deref();
+        match (&answered.result, self) {
+            (Ok((sentences, summary)), Self::Jsonl) => {
+                let mut line = json::Line::new(id, sentences, summary);
+                if let Some(run) = &answered.run {
+                    line = line.with_run(run.clone());
+                }
+                serde_json::to_writer(&mut *out, &line)?;
+                out.write_all(b"\n")?;
+            }
+            (Err((code, message)), Self::Jsonl) => {
+                serde_json::to_writer(&mut *out, &json::Failure::new(id, code, message))?;
+                out.write_all(b"\n")?;
+            }
+            (Ok((sentences, summary)), Self::Text(page)) => {
+                render::article(out, page, id, headline, sentences, summary)?;
+            }
+            // Told on standard error.
+            (Err(_), Self::Text(_) | Self::Csv(_)) => {}
+            (Ok((sentences, summary)), Self::Html(document)) => {
+                document.article(out, id, headline, sentences, summary)?;
+            }
+            (Ok((sentences, summary)), Self::Csv(csv)) => {
+                csv.article(out, id, sentences, summary)?;
+            }
+            (Err((code, message)), Self::Html(document)) => {
+                document.failure(out, id, code, message)?;
+            }
+        }
+        Ok(())
     }
 }
