@@ -177,7 +177,9 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     // A server's client needs the runtime from its first moment on.
     let runtime = runtime()?;
     let _inside = runtime.enter();
-    runtime.block_on(answer_all(arguments))
+    // Fetching a model drives a runtime of its own, so it is not done within this one.
+    let answerer = arguments.answerer()?;
+    runtime.block_on(answer_all(arguments, answerer))
 }
 
 impl Arguments {
@@ -296,8 +298,7 @@ impl Arguments {
     }
 }
 
-async fn answer_all(arguments: Arguments) -> Result<ExitCode, Failure> {
-    let answerer = arguments.answerer()?;
+async fn answer_all(arguments: Arguments, answerer: Answerer) -> Result<ExitCode, Failure> {
     let flags = arguments.flags();
     let mut done = Done::default();
     if let (true, Some(out)) = (arguments.resume, &arguments.out) {

@@ -43,7 +43,8 @@ impl Csv {
                     Cell::Text(words) => lines.write_field(words.as_bytes()),
                     Cell::Integer(number) => lines.write_field(number.to_string()),
                     Cell::Float(score) => lines.write_field(score.to_string()),
-                    Cell::Boolean(yes) => lines.write_field(yes.to_string()),
+                    // In capitals both R and pandas take a column with gaps for what it is.
+                    Cell::Boolean(yes) => lines.write_field(if *yes { "TRUE" } else { "FALSE" }),
                 }?;
             }
             lines.write_record(None::<&[u8]>)
@@ -130,7 +131,7 @@ mod tests {
                 ("type_score", "0.8123"),
                 ("quotation", ""),
                 ("speaker", "He"),
-                ("speaker_inherited", "false"),
+                ("speaker_inherited", "FALSE"),
                 ("negative", "Norland, Republic of"),
                 ("positive", ""),
             ],
@@ -144,7 +145,7 @@ mod tests {
                 ("score_negative", "0.7"),
                 ("mentions", "1"),
                 ("mention", "Norland"),
-                ("speaks", "true"),
+                ("speaks", "TRUE"),
             ],
         );
     }

@@ -4,6 +4,8 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use glob::MatchOptions;
+
 /// What a folder is searched for; the rest of it is left alone.
 pub(in crate::cli) const TAKEN: &[&str] = &[
     ".txt",
@@ -80,7 +82,12 @@ fn matching(pattern: &str, output: Option<PathBuf>) -> Files {
     let nothing = |problem: String| -> Files {
         Box::new(std::iter::once(Err((pattern.to_owned(), problem))))
     };
-    let mut paths = match glob::glob(pattern) {
+    // As shells do, and as folders are walked.
+    let options = MatchOptions {
+        require_literal_leading_dot: true,
+        ..MatchOptions::default()
+    };
+    let mut paths = match glob::glob_with(pattern, options) {
         Ok(paths) => paths.peekable(),
         Err(error) => return nothing(format!("is no pattern: {error}")),
     };

@@ -67,8 +67,20 @@
 
   const visible = (element) => element.getClientRects().length > 0;
 
+  // Asks no layout: most articles of a long page have none yet.
+  function shows(s, unchecked) {
+    const names = s.classList;
+    const apart = chosen && only.checked && chosen.article.contains(s);
+    return (
+      !names.contains('off') &&
+      !unchecked.has(s.dataset.t) &&
+      (!apart || names.contains('hit') || names.contains('said'))
+    );
+  }
+
   function tell() {
-    const shown = sentences.filter(visible).length;
+    const unchecked = new Set(boxes.filter((box) => !box.checked).map((box) => box.value));
+    const shown = sentences.filter((s) => shows(s, unchecked)).length;
     one('#shown').textContent =
       shown === sentences.length
         ? ''
@@ -83,11 +95,16 @@
     for (const article of articles) {
       const places = new Set();
       for (const button of all('.panel button', article)) {
-        if (words && button.textContent.toLowerCase().includes(words)) {
-          places.add(button.dataset.p);
-        }
+        const mine = button.textContent.toLowerCase().includes(words);
+        if (words && mine) places.add(button.dataset.p);
+        button.parentElement.hidden = !mine;
+      }
+      for (const more of all('.more', article)) {
+        more.hidden = one('li:not([hidden])', more) === null;
+        more.open = words !== '';
       }
       article.hidden = words !== '' && places.size === 0;
+      if (article.hidden && chosen && chosen.article === article) clear();
       for (const s of all('.s', article)) {
         const mine = s.dataset.p.split(' ').some((p) => places.has(p)) || places.has(s.dataset.byp);
         s.classList.toggle('off', words !== '' && !mine);
