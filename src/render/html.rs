@@ -1,6 +1,6 @@
 //! A page for a browser: articles with their sentence types in the margin, parties to choose,
 //! quotations with their speakers. One file that asks the network for nothing, written article by
-//! article and never held whole. Whatever comes from an article passes through [`escape::Text`].
+//! article and never held whole. Whatever comes from an article passes through `escape::Text`.
 
 mod escape;
 mod hash;
