@@ -6,7 +6,10 @@ mod bench;
 mod classify;
 mod eval;
 mod input;
+mod manual;
 mod model;
+mod output;
+mod pager;
 #[cfg(feature = "hub")]
 mod progress;
 #[cfg(feature = "grpc")]
@@ -40,6 +43,10 @@ enum Command {
     /// Measure speed, latency and memory, here or of a running server.
     #[cfg(feature = "bench")]
     Bench(bench::Arguments),
+    /// Print completions for a shell.
+    Completions(manual::Completions),
+    /// Print a manual page.
+    Man(manual::Man),
 }
 
 /// What a command failed on.
@@ -57,6 +64,8 @@ pub fn main() -> ExitCode {
         Command::Model(arguments) => model::run(arguments),
         #[cfg(feature = "bench")]
         Command::Bench(arguments) => bench::run(arguments),
+        Command::Completions(arguments) => manual::completions(&arguments),
+        Command::Man(arguments) => manual::man(&arguments),
     };
     match result {
         Ok(code) => code,

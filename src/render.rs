@@ -1,6 +1,11 @@
 //! Pages for people. A page shows what an answer says and adds no judgement of its own; what
 //! machines read is the JSON of [`crate::answer`].
 
+pub mod csv;
+pub mod html;
+#[cfg(feature = "parquet")]
+pub mod parquet;
+pub mod rows;
 mod terminal;
 
 pub use terminal::{Page, article, failure};
@@ -8,7 +13,7 @@ pub use terminal::{Page, article, failure};
 use std::cmp::Reverse;
 use std::ops::Range;
 
-use crate::answer::{QuotationKind, Sentence, Sentiment};
+use crate::answer::{QuotationKind, Sentence, SentenceType, Sentiment};
 use crate::span::Span;
 
 /// A party named within a sentence.
@@ -59,4 +64,18 @@ fn within(sentence: &Sentence, span: &Span) -> Option<Range<usize>> {
     let end = span.byte_end.checked_sub(sentence.span.byte_start)?;
     let found = sentence.text.get(start..end)?;
     (!found.is_empty()).then_some(start..end)
+}
+
+/// How sure the model is of a type.
+fn score(sentence: &Sentence, kind: SentenceType) -> f32 {
+    let mut scores = SentenceType::ALL.iter().zip(sentence.type_scores);
+    scores
+        .find(|(each, _)| **each == kind)
+        .map_or(0.0, |(_, score)| score)
+}
+
+/// A commit is known by its first twelve digits; any other revision is told whole.
+fn short_revision(revision: &str) -> &str {
+    let commit = revision.len() >= 40 && revision.bytes().all(|b| b.is_ascii_hexdigit());
+    revision.get(..12).filter(|_| commit).unwrap_or(revision)
 }

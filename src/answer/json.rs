@@ -1,7 +1,7 @@
 //! The answer as the JSON Lines of the design: one article a line, offsets in code points, arrays
 //! never left out.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use super::{
     Mention, PartySentiment, PartySummary, Quotation, Sentence, SentenceType, Sentiment, Speaker,
@@ -18,6 +18,17 @@ pub struct Line<'a> {
     parties: Vec<PartyLine<'a>>,
     language: LanguageLine<'a>,
     timings: TimingsLine,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    run: Option<Run>,
+}
+
+/// What was asked, for a run that is to go on with an unfinished file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Run {
+    /// A hash of the article and its parties.
+    pub input: String,
+    /// The settings that change answers.
+    pub settings: String,
 }
 
 /// One article's failure.
@@ -159,7 +170,14 @@ impl<'a> Line<'a> {
                 encode: seconds(t.encode),
                 total: seconds(t.total),
             },
+            run: None,
         }
+    }
+
+    /// The same with what was asked.
+    pub fn with_run(self, run: Run) -> Self {
+        let run = Some(run);
+        Self { run, ..self }
     }
 }
 

@@ -1,33 +1,80 @@
-//! `copydesk classify`: articles in, answers out, in the order of the input.
+//! `copydesk classify`: articles in, answers out, in the order of the input. Holds a few articles at
+//! a time, however many there are.
 
-use std::io::{self, BufWriter, IsTerminal, Write};
+mod answerer;
+mod bar;
+mod resume;
+mod writer;
+
+use std::io::{self, IsTerminal};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use clap::{Args, ValueEnum};
-use futures_util::StreamExt;
+use futures_util::{Stream, StreamExt};
 
+use self::answerer::{Answer, Answerer};
+use self::bar::Progress;
+use self::resume::{Done, Key};
+use self::writer::{Format, Look, TableRows, Writer};
+use super::input::archive::Archive;
 use super::input::{self, Item};
+use super::output::{Opening, Packing, Sink};
+use super::pager::Pager;
 use super::setup::{ModelArguments, runtime};
 use super::{Failure, warn};
-use crate::answer::{Event, Sentence, Summary, json};
+use crate::answer::json::Run;
 use crate::article::{Article, Parties, Party};
-use crate::classifier::{Classifier, ClassifyError, Options};
-use crate::engine::EngineError;
+use crate::classifier::Options;
 #[cfg(feature = "grpc")]
 use crate::grpc::client;
 use crate::render;
+use crate::render::rows::Rows;
 
 /// Arguments of `classify`.
 #[derive(Args)]
+#[command(after_long_help = columns())]
 pub(super) struct Arguments {
-    /// Files of plain text or JSON Lines; `-` is standard input.
+    /// Files, folders, or patterns in quotes; `-` is standard input. Plain text or JSON Lines, as
+    /// they are or packed with gzip or Zstandard. Folders are searched, sorted, for .txt, .jsonl,
+    /// .jsonl.gz and .jsonl.zst (and .parquet, in a build with that feature).
     #[arg(required = true, value_name = "FILE")]
     files: Vec<PathBuf>,
 
-    /// How answers are written: a page to read, or JSON Lines.
-    #[arg(long, value_enum, default_value_t = Format::Text)]
+    /// How answers are written.
+    #[arg(long, value_enum, default_value_t = Format::Text, help_heading = "Output")]
     format: Format,
+
+    /// Write to a file instead of standard output; packed if its name ends in .gz or .zst.
+    #[arg(long, value_name = "FILE", help_heading = "Output")]
+    out: Option<PathBuf>,
+
+    /// Write over a file that exists.
+    #[arg(long, requires = "out", help_heading = "Output")]
+    force: bool,
+
+    /// Go on with the .jsonl that --out names: answer what has no answer there, failures again.
+    #[arg(
+        long,
+        requires = "out",
+        conflicts_with = "force",
+        help_heading = "Output"
+    )]
+    resume: bool,
+
+    /// What a row of a table is; its columns are listed below.
+    #[arg(long, value_enum, default_value_t = TableRows::Sentences, help_heading = "Output")]
+    csv_rows: TableRows,
+
+    /// Colour the page: on a terminal, unless NO_COLOR is set; or always, or never.
+    #[arg(long, value_enum, default_value_t = Colour::Auto, help_heading = "Output")]
+    color: Colour,
+
+    /// Show a page that is longer than the screen in $PAGER (less -R if unset), or never.
+    #[arg(long, value_enum, default_value_t = Paging::Auto, help_heading = "Output")]
+    pager: Paging,
 
     /// How input is read.
     #[arg(long, value_enum, default_value_t = input::Format::Auto)]
@@ -42,14 +89,26 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "0..1", default_value_t = 0.0)]
     min_confidence: f32,
 
-    /// Colour the page: on a terminal, unless NO_COLOR is set; or always, or never.
-    #[arg(long, value_enum, default_value_t = Colour::Auto)]
-    color: Colour,
+    /// Stop at the first article that fails.
+    #[arg(long, conflicts_with = "max_errors")]
+    fail_fast: bool,
 
-    /// Ask a running server instead: http://host:port, or https:// for TLS.
+    /// Stop when more than so many articles have failed.
+    #[arg(long, value_name = "N")]
+    max_errors: Option<usize>,
+
+    /// Ask a running server instead: http://host:port, or https:// for TLS. Repeated, or with
+    /// commas between: each article goes to the server with the fewest under way.
     #[cfg(feature = "grpc")]
-    #[arg(long, value_name = "URL", conflicts_with_all = ["model", "device", "workers"], env = "COPYDESK_SERVER")]
-    server: Option<String>,
+    #[arg(
+        long,
+        value_name = "URL",
+        value_delimiter = ',',
+        conflicts_with_all = ["model", "device", "workers"],
+        env = "COPYDESK_SERVER",
+        help_heading = "Server"
+    )]
+    server: Vec<String>,
 
     /// With --server: seconds that an article may take, all tries together.
     #[cfg(feature = "grpc")]
@@ -57,34 +116,52 @@ pub(super) struct Arguments {
         long,
         value_name = "SECONDS",
         default_value_t = 300,
-        env = "COPYDESK_TIMEOUT"
+        env = "COPYDESK_TIMEOUT",
+        help_heading = "Server"
     )]
     timeout: u64,
 
     /// With --server https://…: trust this certificate authority (PEM) instead of the public ones.
     #[cfg(feature = "grpc")]
-    #[arg(long, value_name = "FILE", env = "COPYDESK_TLS_CA")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "COPYDESK_TLS_CA",
+        help_heading = "Server"
+    )]
     tls_ca: Option<PathBuf>,
 
     #[command(flatten)]
     model: ModelArguments,
 }
 
-impl Arguments {
-    /// Who answers: a server, or a model in this process.
-    fn answerer(&self) -> Result<Answerer, Failure> {
-        #[cfg(feature = "grpc")]
-        if let Some(url) = &self.server {
-            let timeout = std::time::Duration::from_secs(self.timeout);
-            let config = client::Config {
-                timeout,
-                authority: self.tls_ca.as_deref().map(authority).transpose()?,
-                ..client::Config::default()
-            };
-            return Ok(Answerer::Server(client::Client::new(url, config)?));
-        }
-        Ok(Answerer::Here(self.model.classifier()?))
-    }
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Paging {
+    Auto,
+    Never,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Colour {
+    Auto,
+    Always,
+    Never,
+}
+
+/// An article's answer, whole.
+struct Answered {
+    id: String,
+    headline: Option<String>,
+    result: Answer,
+    /// What was asked, for a file that a later run may go on with.
+    run: Option<Run>,
+}
+
+/// An article to be answered, or why there is none.
+struct Work {
+    id: String,
+    article: Result<Article, String>,
+    key: Option<Key>,
 }
 
 /// Whether the arguments themselves are wrong, rather than what they name.
@@ -106,49 +183,30 @@ fn authority(file: &std::path::Path) -> Result<client::Authority, Failure> {
     client::Authority::from_pem(&pem).map_err(|error| format!("--tls-ca {place}: {error}").into())
 }
 
-/// Who answers.
-enum Answerer {
-    /// A model in this process.
-    Here(Classifier),
-    /// A server.
-    #[cfg(feature = "grpc")]
-    Server(client::Client),
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Format {
-    /// A page to read.
-    Text,
-    /// One JSON object a line.
-    Jsonl,
-}
-
-#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Colour {
-    Auto,
-    Always,
-    Never,
-}
-
-/// An article's answer, whole.
-struct Answered {
-    id: String,
-    headline: Option<String>,
-    result: Result<(Vec<Sentence>, Summary), (&'static str, String)>,
+/// The columns of the tables, for `--help`.
+fn columns() -> String {
+    let mut help = String::new();
+    for (name, rows) in [("sentences", Rows::Sentences), ("parties", Rows::Parties)] {
+        help.push_str(&format!("Columns with --csv-rows {name}:\n"));
+        for column in rows.columns() {
+            help.push_str(&format!("  {:<18} {}\n", column.name, column.about));
+        }
+        help.push('\n');
+    }
+    help.push_str("Articles that fail have no row; they are named on standard error.");
+    help
 }
 
 /// Runs the command; 1 if any article failed.
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
-    if !(0.0..=1.0).contains(&arguments.min_confidence) {
-        warn(&format!(
-            "--min-confidence {} is not between 0 and 1",
-            arguments.min_confidence
-        ));
+    if let Err(problem) = arguments.check() {
+        warn(&problem);
         return Ok(ExitCode::from(2));
     }
     // A server's client needs the runtime from its first moment on.
     let runtime = runtime()?;
     let _inside = runtime.enter();
+    // Fetching a model drives a runtime of its own, so it is not done within this one.
     let answerer = match arguments.answerer() {
         Err(error) if is_usage(&error) => {
             warn(&error.to_string());
@@ -156,113 +214,244 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         }
         answerer => answerer?,
     };
+    runtime.block_on(answer_all(arguments, answerer))
+}
+
+impl Arguments {
+    /// What clap cannot see.
+    fn check(&self) -> Result<(), String> {
+        if !(0.0..=1.0).contains(&self.min_confidence) {
+            return Err(format!(
+                "--min-confidence {} is not between 0 and 1",
+                self.min_confidence
+            ));
+        }
+        #[cfg(feature = "parquet")]
+        if self.format == Format::Parquet
+            && self
+                .out
+                .as_deref()
+                .is_none_or(|out| Packing::of(out) != Packing::None)
+        {
+            return Err("--format parquet needs --out with a name such as answers.parquet; it is packed as it is".to_owned());
+        }
+        let Some(out) = &self.out else { return Ok(()) };
+        if self.resume && (self.format != Format::Jsonl || Packing::of(out) != Packing::None) {
+            return Err(format!(
+                "--resume goes on with --format jsonl in a file that is not packed, not with {}",
+                out.display()
+            ));
+        }
+        let place = out.canonicalize().ok();
+        let read = |file: &&PathBuf| place.is_some() && file.canonicalize().ok() == place;
+        match self.files.iter().find(read) {
+            Some(file) => Err(format!("{} is read and written at once", file.display())),
+            None => Ok(()),
+        }
+    }
+
+    /// Who answers: servers, or a model in this process.
+    fn answerer(&self) -> Result<Answerer, Failure> {
+        #[cfg(feature = "grpc")]
+        if !self.server.is_empty() {
+            let timeout = std::time::Duration::from_secs(self.timeout);
+            let config = client::Config {
+                timeout,
+                authority: self.tls_ca.as_deref().map(authority).transpose()?,
+                ..client::Config::default()
+            };
+            let client = client::Client::new(&self.server, config)?;
+            return Ok(Answerer::Servers(client, self.server.len()));
+        }
+        Ok(Answerer::Here(self.model.classifier()?))
+    }
+
+    /// Whether several servers answer, which may then differ.
+    fn several(&self) -> bool {
+        #[cfg(feature = "grpc")]
+        return self.server.len() > 1;
+        #[cfg(not(feature = "grpc"))]
+        false
+    }
+
+    /// The flags that change answers, in one order.
+    fn flags(&self) -> String {
+        let mut flags: Vec<String> = self
+            .party
+            .iter()
+            .map(|party| format!("--party {party:?}"))
+            .collect();
+        if self.min_confidence > 0.0 {
+            flags.push(format!("--min-confidence {}", self.min_confidence));
+        }
+        flags.join(" ")
+    }
+
+    fn errors_allowed(&self) -> usize {
+        match self.fail_fast {
+            true => 0,
+            false => self.max_errors.unwrap_or(usize::MAX),
+        }
+    }
+
+    fn writer(&self) -> Result<Writer, Failure> {
+        let terminal = self.out.is_none() && io::stdout().is_terminal();
+        let opening = match (self.force, self.resume) {
+            (true, _) => Opening::Over,
+            (_, true) => Opening::Append,
+            _ => Opening::New,
+        };
+        let sink = match &self.out {
+            None if terminal && self.format == Format::Text => self.screen(),
+            None => Sink::standard(),
+            Some(path) => Sink::file(path, opening)?,
+        };
+        let look = Look {
+            format: self.format,
+            page: page(self.color, terminal),
+            rows: self.csv_rows.into(),
+        };
+        Ok(Writer::new(look, sink)?)
+    }
+
+    /// A page on a terminal, in a pager if it is longer.
+    fn screen(&self) -> Sink {
+        let command = setting("PAGER").unwrap_or_else(|| "less -R".to_owned());
+        match terminal_size::terminal_size() {
+            Some((_, rows)) if self.pager == Paging::Auto && command != "cat" => {
+                Sink::Paged(Pager::new(&command, usize::from(rows.0)))
+            }
+            _ => Sink::standard(),
+        }
+    }
+
+    /// A bar would run through answers on the same terminal.
+    fn progress(&self, archive: &Archive, read: &Arc<AtomicU64>) -> Progress {
+        let apart = self.out.is_some() || !io::stdout().is_terminal();
+        let shown = apart && io::stderr().is_terminal();
+        let total = archive.bytes().filter(|_| shown);
+        Progress::new(shown, total, Arc::clone(read))
+    }
+}
+
+async fn answer_all(arguments: Arguments, answerer: Answerer) -> Result<ExitCode, Failure> {
+    let flags = arguments.flags();
+    let mut done = Done::default();
+    if let (true, Some(out)) = (arguments.resume, &arguments.out) {
+        let settings = answerer::settings(&answerer, flags.clone()).await?;
+        done = Done::read(out, &settings)?;
+    } else if arguments.several() {
+        answerer.model().await?;
+    }
+    let mut writer = arguments.writer()?;
+    let archive = Archive::new(arguments.files.clone(), arguments.out.as_deref());
+    let read = Arc::new(AtomicU64::new(0));
+    let mut progress = arguments.progress(&archive, &read);
+    let before = done.count();
     let parties = parties(&arguments.party);
+    let keyed = arguments.out.is_some() && arguments.format == Format::Jsonl;
     let options = Options {
         min_confidence: arguments.min_confidence,
         deadline: None,
     };
-    let writer = Writer::new(arguments.format, arguments.color);
-    let items = input::articles(arguments.files, arguments.input_format);
-    runtime.block_on(answer_all(&answerer, items, &parties, options, writer))
-}
-
-/// Several articles are under way at a time, so that no worker waits for input.
-async fn answer_all(
-    answerer: &Answerer,
-    items: impl Iterator<Item = Item>,
-    parties: &[Party],
-    options: Options,
-    mut writer: Writer,
-) -> Result<ExitCode, Failure> {
-    let ahead = match answerer {
-        Answerer::Here(classifier) => classifier.engine().config().workers + 2,
-        #[cfg(feature = "grpc")]
-        Answerer::Server(_) => 8,
-    };
-    let answers = futures_util::stream::iter(items)
-        .map(|(id, article)| answer(answerer, id, article, parties, options))
-        .buffered(ahead);
+    let items = input::articles(archive, arguments.input_format, read);
+    let answers = in_background(items, answerer.ahead())?
+        .map(|item| work(item, &parties, keyed))
+        .filter(|work| {
+            let known = work.key.is_some_and(|key| done.has(key));
+            futures_util::future::ready(!known)
+        })
+        .map(|work| answer(&answerer, work, options, &flags))
+        .buffered(answerer.ahead());
     let mut answers = std::pin::pin!(answers);
-    let mut failed = 0;
+    progress.skipped = before;
+    let mut stopped = false;
     while let Some(answered) = answers.next().await {
-        failed += usize::from(answered.result.is_err());
-        match writer.write(&answered) {
-            // Whoever read along (a pager, head) has seen enough.
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => {
-                return Ok(ExitCode::SUCCESS);
-            }
-            other => other?,
+        match &answered.result {
+            Ok(_) => progress.answered(),
+            Err((_, message)) => progress.failed(&answered.id, message),
+        }
+        if gone(writer.write(&answered))? {
+            return Ok(ExitCode::SUCCESS);
+        }
+        stopped = progress.failed > arguments.errors_allowed();
+        if stopped {
+            break;
         }
     }
-    Ok(if failed == 0 {
+    let gone = gone(writer.finish())?;
+    progress.finish();
+    if stopped {
+        warn(&format!("stopped: {}", progress.counts()));
+    } else if arguments.resume {
+        warn(&format!("done: {}", progress.counts()));
+    }
+    Ok(if progress.failed == 0 || gone {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
     })
 }
 
-async fn answer(
-    answerer: &Answerer,
-    id: String,
-    article: Result<Article, String>,
-    parties: &[Party],
-    options: Options,
-) -> Answered {
-    let mut article = match article {
-        Ok(article) => article,
-        Err(problem) => {
-            return Answered {
-                id,
-                headline: None,
-                result: Err(("INVALID_ARGUMENT", problem)),
-            };
-        }
-    };
-    if article.parties == Parties::Detect && !parties.is_empty() {
-        article.parties = Parties::Named(parties.to_vec());
+/// Whether whoever read along (a pager, head) has seen enough.
+fn gone(result: io::Result<()>) -> io::Result<bool> {
+    match result {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(true),
+        other => other.map(|()| false),
     }
-    let headline = article.headline.clone();
-    let result = match answerer {
-        Answerer::Here(classifier) => collect(classifier, article, options)
-            .await
-            .map_err(|e| (code(&e), e.to_string())),
-        #[cfg(feature = "grpc")]
-        Answerer::Server(client) => {
-            let answer = client.classify(&article, options.min_confidence).await;
-            answer.map_err(|s| (crate::grpc::status::name(s.code()), s.message().to_owned()))
+}
+
+/// Reads on a thread of its own, so that answers need not wait for a slow disk or pipe; a few
+/// articles ahead and no more.
+fn in_background(
+    items: impl Iterator<Item = Item> + Send + 'static,
+    ahead: usize,
+) -> io::Result<impl Stream<Item = Item>> {
+    let (send, mut receive) = tokio::sync::mpsc::channel(ahead);
+    std::thread::Builder::new()
+        .name("copydesk-reader".to_owned())
+        .spawn(move || {
+            for item in items {
+                if send.blocking_send(item).is_err() {
+                    break;
+                }
+            }
+        })?;
+    Ok(futures_util::stream::poll_fn(move |context| {
+        receive.poll_recv(context)
+    }))
+}
+
+/// An article with the parties that are asked about.
+fn work((id, article): Item, parties: &[Party], keyed: bool) -> Work {
+    let article = article.map(|mut article| {
+        if article.parties == Parties::Detect && !parties.is_empty() {
+            article.parties = Parties::Named(parties.to_vec());
         }
+        article
+    });
+    let key = article.as_ref().ok().filter(|_| keyed).map(Key::of);
+    Work { id, article, key }
+}
+
+async fn answer(answerer: &Answerer, work: Work, options: Options, flags: &str) -> Answered {
+    let run = work.key.map(|key| Run {
+        input: key.text(),
+        settings: flags.to_owned(),
+    });
+    let (headline, result) = match work.article {
+        Err(problem) => (None, Err(("INVALID_ARGUMENT", problem))),
+        Ok(article) => (
+            article.headline.clone(),
+            answerer.answer(article, options).await,
+        ),
     };
     Answered {
-        id,
+        id: work.id,
         headline,
         result,
+        run,
     }
-}
-
-/// The gRPC code with which a server would have answered.
-fn code(error: &ClassifyError) -> &'static str {
-    match error {
-        ClassifyError::Invalid(_) => "INVALID_ARGUMENT",
-        ClassifyError::Engine(EngineError::Failed(_)) => "INTERNAL",
-        ClassifyError::Engine(EngineError::Expired) => "DEADLINE_EXCEEDED",
-        ClassifyError::Engine(_) => "UNAVAILABLE",
-    }
-}
-
-async fn collect(
-    classifier: &Classifier,
-    article: Article,
-    options: Options,
-) -> Result<(Vec<Sentence>, Summary), ClassifyError> {
-    let mut answer = classifier.classify(article, options)?;
-    let mut sentences = Vec::new();
-    while let Some(event) = answer.next().await {
-        match event? {
-            Event::Sentence(sentence) => sentences.push(*sentence),
-            Event::Summary(summary) => return Ok((sentences, *summary)),
-        }
-    }
-    Err(ClassifyError::Engine(EngineError::Stopping))
 }
 
 /// `NAME` or `NAME=ALIAS,ALIAS`, with ids `p1`, `p2`, ….
@@ -280,51 +469,15 @@ fn parties(flags: &[String]) -> Vec<Party> {
     flags.iter().enumerate().map(party).collect()
 }
 
-/// Writes answers to standard output.
-struct Writer {
-    format: Format,
-    page: render::Page,
-    out: BufWriter<io::Stdout>,
-}
-
-impl Writer {
-    fn new(format: Format, colour: Colour) -> Self {
-        let terminal = io::stdout().is_terminal();
-        let colour = match colour {
-            Colour::Auto => terminal && !environment("NO_COLOR"),
-            other => other == Colour::Always,
-        };
-        let page = render::Page {
-            width: width(),
-            colour,
-        };
-        Self {
-            format,
-            page,
-            out: BufWriter::new(io::stdout()),
-        }
-    }
-
-    fn write(&mut self, answered: &Answered) -> io::Result<()> {
-        let id = &answered.id;
-        match (&answered.result, self.format) {
-            (Ok((sentences, summary)), Format::Jsonl) => {
-                serde_json::to_writer(&mut self.out, &json::Line::new(id, sentences, summary))?;
-                self.out.write_all(b"\n")?;
-            }
-            (Err((code, message)), Format::Jsonl) => {
-                warn(&format!("{id}: {message}"));
-                serde_json::to_writer(&mut self.out, &json::Failure::new(id, code, message))?;
-                self.out.write_all(b"\n")?;
-            }
-            (Ok((sentences, summary)), Format::Text) => {
-                let headline = answered.headline.as_deref();
-                render::article(&mut self.out, &self.page, id, headline, sentences, summary)?;
-            }
-            (Err((_, message)), Format::Text) => warn(&format!("{id}: {message}")),
-        }
-        // Whoever waits for this answer should not wait for the next one.
-        self.out.flush()
+/// The terminal's width, and whether the page is coloured.
+fn page(colour: Colour, terminal: bool) -> render::Page {
+    let colour = match colour {
+        Colour::Auto => terminal && setting("NO_COLOR").is_none(),
+        other => other == Colour::Always,
+    };
+    render::Page {
+        width: width(),
+        colour,
     }
 }
 
@@ -332,8 +485,8 @@ impl Writer {
     clippy::disallowed_methods,
     reason = "the command line is where the environment is read"
 )]
-fn environment(name: &str) -> bool {
-    std::env::var(name).is_ok_and(|value| !value.is_empty())
+fn setting(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
 }
 
 /// Columns of the terminal; a page's usual width where there is none.

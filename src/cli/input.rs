@@ -1,13 +1,21 @@
-//! Articles from files and standard input: plain text, or JSON Lines. Names the file and line of
+//! Articles from files, folders and standard input: plain text, or JSON Lines. Names the file and line of
 //! what is wrong, and goes on.
 
-use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
-use std::path::PathBuf;
+pub(super) mod archive;
+#[cfg(feature = "parquet")]
+mod parquet;
+mod unpack;
+
+use std::io::{self, BufRead, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 
 use clap::ValueEnum;
 use serde::Deserialize;
 
+use self::archive::Archive;
+use self::unpack::Reader;
 use crate::article::{Article, Body, Parties, Party, PartySpan};
 use crate::span::Unit;
 
@@ -65,33 +73,40 @@ struct SpanLine {
     end: usize,
 }
 
-/// Reads the files in order (`-` is standard input), an article at a time.
-pub(super) fn articles(files: Vec<PathBuf>, format: Format) -> impl Iterator<Item = Item> {
-    files.into_iter().flat_map(move |path| open(path, format))
+/// Reads the files in order, an article at a time; `read` counts the bytes.
+pub(super) fn articles(
+    archive: Archive,
+    format: Format,
+    read: Arc<AtomicU64>,
+) -> impl Iterator<Item = Item> + Send {
+    archive.files().flat_map(move |found| match found {
+        Ok(path) => open(&path, format, &read),
+        Err((name, problem)) => failed(name, problem),
+    })
 }
 
-fn open(path: PathBuf, format: Format) -> Box<dyn Iterator<Item = Item>> {
-    let name = if path.as_os_str() == "-" {
+type Items = Box<dyn Iterator<Item = Item> + Send>;
+
+fn failed(name: String, problem: String) -> Items {
+    Box::new(std::iter::once((name, Err(problem))))
+}
+
+fn open(path: &Path, format: Format, read: &Arc<AtomicU64>) -> Items {
+    let name = if archive::is_standard(path) {
         "stdin".to_owned()
     } else {
         path.display().to_string()
     };
-    let reader: io::Result<Box<dyn BufRead>> = match name.as_str() {
-        "stdin" => Ok(Box::new(BufReader::new(io::stdin()))),
-        _ => File::open(&path).map(|f| Box::new(BufReader::new(f)) as Box<dyn BufRead>),
-    };
-    let failed = |name: &str, error: io::Error| -> Box<dyn Iterator<Item = Item>> {
-        Box::new(std::iter::once((
-            name.to_owned(),
-            Err(format!("cannot be read: {error}")),
-        )))
-    };
-    let mut reader = match reader {
+    if name.ends_with(".parquet") {
+        return in_columns(path, name, read);
+    }
+    let unreadable = |error: io::Error| format!("cannot be read: {error}");
+    let mut reader = match unpack::open(path, read) {
         Ok(reader) => reader,
-        Err(error) => return failed(&name, error),
+        Err(error) => return failed(name, unreadable(error)),
     };
     let lines = match format {
-        Format::Auto if name.ends_with(".jsonl") => Ok(true),
+        Format::Auto if is_jsonl(&name) => Ok(true),
         Format::Auto => opens_with_brace(&mut *reader),
         other => Ok(other == Format::Jsonl),
     };
@@ -103,8 +118,32 @@ fn open(path: PathBuf, format: Format) -> Box<dyn Iterator<Item = Item>> {
             ended: false,
         }),
         Ok(false) => Box::new(std::iter::once(plain(reader, name))),
-        Err(error) => failed(&name, error),
+        Err(error) => failed(name, unreadable(error)),
     }
+}
+
+#[cfg(feature = "parquet")]
+fn in_columns(path: &Path, name: String, read: &Arc<AtomicU64>) -> Items {
+    match parquet::open(path, &name, read) {
+        Ok(rows) => rows,
+        Err(problem) => failed(name, problem),
+    }
+}
+
+#[cfg(not(feature = "parquet"))]
+fn in_columns(_: &Path, name: String, _: &Arc<AtomicU64>) -> Items {
+    let problem =
+        "is Parquet, which this build cannot read: it was made without the feature `parquet`";
+    failed(name, problem.to_owned())
+}
+
+/// By its name, packed or not.
+fn is_jsonl(name: &str) -> bool {
+    let bare = name
+        .strip_suffix(".gz")
+        .or_else(|| name.strip_suffix(".zst"))
+        .unwrap_or(name);
+    bare.ends_with(".jsonl")
 }
 
 /// Whether the first non-blank byte is `{`; reads no further than the buffer.
@@ -114,7 +153,7 @@ fn opens_with_brace(reader: &mut dyn BufRead) -> io::Result<bool> {
     Ok(start.iter().find(|b| !b.is_ascii_whitespace()) == Some(&b'{'))
 }
 
-fn plain(reader: Box<dyn BufRead>, name: String) -> Item {
+fn plain(reader: Reader, name: String) -> Item {
     let mut bytes = Vec::new();
     let article = match reader.take(MOST).read_to_end(&mut bytes) {
         Err(error) => Err(format!("cannot be read: {error}")),
@@ -135,7 +174,7 @@ fn utf8(bytes: Vec<u8>) -> Result<String, String> {
 }
 
 struct Lines {
-    reader: Box<dyn BufRead>,
+    reader: Reader,
     name: String,
     number: usize,
     ended: bool,

@@ -1,19 +1,21 @@
-//! The bundled client: one article, one answer. Sends a deadline, tries again when the server has
-//! no room or the connection breaks, and drops what came of an answer that broke off.
+//! The bundled client: one article, one answer, from one server or several. Sends a deadline, goes
+//! to the server with the fewest articles under way, tries again elsewhere or later when one has no
+//! room or its connection breaks, and drops what came of an answer that broke off.
 
 mod authority;
+mod backend;
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
-use tonic::{Code, Request, Status};
+use tonic::{Code, Status};
 
 pub use self::authority::{Authority, Unreadable};
+use self::backend::Backend;
 use super::convert;
-use super::pb::classifier_service_client::ClassifierServiceClient;
-use super::pb::{self, classify_article_response};
 use super::status::{PUSHBACK, deadline_exceeded};
-use crate::answer::{Sentence, Summary};
+use crate::answer::{ModelIdentity, Sentence, Summary};
 use crate::article::Article;
 
 /// How the client behaves.
@@ -21,7 +23,7 @@ use crate::article::Article;
 pub struct Config {
     /// How long one article may take, all tries together.
     pub timeout: Duration,
-    /// How often an article is sent at most.
+    /// How often an article is sent at most, for each server.
     pub tries: u32,
     /// Who may vouch for a server at `https://`: this authority alone, or the public ones.
     pub authority: Option<Authority>,
@@ -59,51 +61,46 @@ pub enum ConnectError {
     Tls(#[source] tonic::transport::Error),
 }
 
-/// A client of one server. Cheap to clone; connects with the first call.
+/// A client of one server or several. Cheap to clone; connects with the first call.
 #[derive(Clone)]
 pub struct Client {
-    service: ClassifierServiceClient<Channel>,
+    backends: Arc<Vec<Backend>>,
+    /// Where the search for the idlest begins, so that idle ones take turns.
+    turn: Arc<AtomicUsize>,
     config: Config,
 }
-
-/// The longest wait between two tries, unless the server asks for a longer one.
-const LONGEST_WAIT: Duration = Duration::from_secs(5);
 
 /// How far two clocks for one deadline may be apart.
 const LAST_MOMENT: Duration = Duration::from_millis(20);
 
-/// Bytes of one answer; far above any sentence, and above the summary of the largest article.
-const ANSWER_BYTES: usize = 64 << 20;
-
 impl Client {
-    /// A client of the server at `url`; `https://` means TLS.
+    /// A client of the servers at `urls`; `https://` means TLS.
     ///
     /// # Errors
     ///
-    /// When the address is none, or plain text with an authority. Whether a server answers shows with the first call.
-    pub fn new(url: &str, config: Config) -> Result<Self, ConnectError> {
-        let known = url.starts_with("http://") || url.starts_with("https://");
-        let endpoint = Some(url)
-            .filter(|_| known)
-            .and_then(|url| Endpoint::from_shared(url.to_owned()).ok())
-            .ok_or_else(|| ConnectError::Url {
-                url: url.to_owned(),
-            })?
-            .connect_timeout(Duration::from_secs(10))
-            .http2_keep_alive_interval(Duration::from_secs(30));
-        let endpoint = match (url.starts_with("https://"), &config.authority) {
-            (true, authority) => endpoint
-                .tls_config(tls(authority.as_ref()))
-                .map_err(ConnectError::Tls)?,
-            (false, None) => endpoint,
-            (false, Some(_)) => {
-                let url = url.to_owned();
-                return Err(ConnectError::Plain { url });
-            }
-        };
-        let service = ClassifierServiceClient::new(endpoint.connect_lazy())
-            .max_decoding_message_size(ANSWER_BYTES);
-        Ok(Self { service, config })
+    /// When an address is none, or plain text with an authority. Whether a server answers shows with the first call.
+    pub fn new<U: AsRef<str>>(urls: &[U], config: Config) -> Result<Self, ConnectError> {
+        if urls.is_empty() {
+            let url = String::new();
+            return Err(ConnectError::Url { url });
+        }
+        let backends = urls
+            .iter()
+            .map(|url| Backend::new(url.as_ref(), config.authority.as_ref()));
+        Ok(Self {
+            backends: Arc::new(backends.collect::<Result<_, _>>()?),
+            turn: Arc::default(),
+            config,
+        })
+    }
+
+    /// The model of each server, by its address.
+    pub async fn models(&self) -> Vec<(&str, Result<ModelIdentity, Status>)> {
+        let mut models = Vec::new();
+        for backend in self.backends.iter() {
+            models.push((backend.url(), backend.model().await));
+        }
+        models
     }
 
     /// The whole answer to an article.
@@ -118,13 +115,30 @@ impl Client {
     ) -> Result<(Vec<Sentence>, Summary), Status> {
         let end = Instant::now() + self.config.timeout;
         let message = convert::to_request(article, min_confidence);
-        let mut wait = Duration::from_millis(100);
-        let mut left = self.config.tries.max(1);
+        let servers = u32::try_from(self.backends.len()).unwrap_or(u32::MAX);
+        let mut left = self.config.tries.max(1).saturating_mul(servers);
+        let mut last = None;
         loop {
-            left -= 1;
-            let attempt = self.attempt(message.clone(), end, || ());
+            let (backend, ready) = self.idlest();
+            // Waiting beyond the deadline is no use: the last answer tells more.
+            if left == 0 || ready >= end {
+                return Err(last.unwrap_or_else(deadline_exceeded));
+            }
+            tokio::time::sleep_until(ready.into()).await;
+            left = left.saturating_sub(1);
+            let attempt = async {
+                // One that failed is asked how it is before an article is risked on it, if there
+                // are others to turn to.
+                if servers > 1 {
+                    backend.ask_health().await?;
+                }
+                backend.attempt(message.clone(), end, || ()).await
+            };
             let status = match tokio::time::timeout_at(end.into(), attempt).await {
-                Ok(Ok(answer)) => return Ok(answer),
+                Ok(Ok(answer)) => {
+                    backend.well();
+                    return Ok(answer);
+                }
                 Ok(Err(status)) => status,
                 Err(_) => return Err(deadline_exceeded()),
             };
@@ -132,12 +146,11 @@ impl Client {
             if status.code() == Code::Cancelled && Instant::now() + LAST_MOMENT >= end {
                 return Err(deadline_exceeded());
             }
-            let pause = pushback(&status).unwrap_or(wait.min(LONGEST_WAIT));
-            if left == 0 || !worth_another(&status) || Instant::now() + pause >= end {
+            if !worth_another(&status) {
                 return Err(status);
             }
-            tokio::time::sleep(pause).await;
-            wait *= 2;
+            backend.rest(pushback(&status));
+            last = Some(status);
         }
     }
 
@@ -155,52 +168,27 @@ impl Client {
     ) -> Result<(Vec<Sentence>, Summary), Status> {
         let end = Instant::now() + self.config.timeout;
         let message = convert::to_request(article, min_confidence);
-        let attempt = self.attempt(message, end, arrived);
+        let attempt = self.idlest().0.attempt(message, end, arrived);
         match tokio::time::timeout_at(end.into(), attempt).await {
             Ok(answer) => answer,
             Err(_) => Err(deadline_exceeded()),
         }
     }
 
-    async fn attempt(
-        &self,
-        message: pb::ClassifyArticleRequest,
-        end: Instant,
-        mut arrived: impl FnMut(),
-    ) -> Result<(Vec<Sentence>, Summary), Status> {
-        use classify_article_response::Event;
-        let mut request = Request::new(message);
-        request.set_timeout(end.saturating_duration_since(Instant::now()));
-        let mut stream = self
-            .service
-            .clone()
-            .classify_article(request)
-            .await?
-            .into_inner();
-        let mut sentences = Vec::new();
-        while let Some(message) = stream.message().await? {
-            match message.event {
-                Some(Event::Sentence(sentence)) => {
-                    arrived();
-                    sentences.push(convert::from_sentence(sentence)?);
-                }
-                Some(Event::Summary(summary)) => {
-                    let summary = convert::from_summary(summary, &sentences)?;
-                    return Ok((sentences, summary));
-                }
-                None => {}
+    /// Of those that may be asked now the one with the fewest articles under way; else the one that
+    /// may be asked first.
+    fn idlest(&self) -> (&Backend, Instant) {
+        let now = Instant::now();
+        let turn = self.turn.fetch_add(1, Ordering::Relaxed);
+        let (before, from) = self.backends.split_at(turn % self.backends.len());
+        let mut best = (&from[0], from[0].ready().max(now));
+        for backend in from.iter().chain(before).skip(1) {
+            let ready = backend.ready().max(now);
+            if (ready, backend.in_flight()) < (best.1, best.0.in_flight()) {
+                best = (backend, ready);
             }
         }
-        Err(Status::unavailable(
-            "the answer broke off before its summary",
-        ))
-    }
-}
-
-fn tls(authority: Option<&Authority>) -> ClientTlsConfig {
-    match authority {
-        Some(authority) => ClientTlsConfig::new().trust_anchors(authority.anchors()),
-        None => ClientTlsConfig::new().with_webpki_roots(),
+        best
     }
 }
 

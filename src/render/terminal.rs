@@ -199,17 +199,10 @@ fn kind(sentence: &Sentence, page: &Page) -> Line {
         kind.name()
     };
     let mut label = Line::new(name, kind_tone(kind));
-    if score(sentence, kind) < 0.5 {
+    if super::score(sentence, kind) < 0.5 {
         label.push("?", kind_tone(kind));
     }
     label
-}
-
-fn score(sentence: &Sentence, kind: SentenceType) -> f32 {
-    let mut scores = SentenceType::ALL.iter().zip(sentence.type_scores);
-    scores
-        .find(|(each, _)| **each == kind)
-        .map_or(0.0, |(_, score)| score)
 }
 
 fn short(kind: SentenceType) -> &'static str {
@@ -338,19 +331,13 @@ fn language(code: &str) -> Line {
 
 fn model(summary: &Summary, sentences: usize) -> Line {
     let plural = if sentences == 1 { "" } else { "s" };
-    let revision = short_revision(&summary.model.revision);
+    let revision = super::short_revision(&summary.model.revision);
     let total = elapsed(summary.timings.total);
     let text = format!(
         "{} {revision}, {sentences} sentence{plural} in {total}",
         summary.model.id
     );
     Line::new(&text, Tone::Faint)
-}
-
-/// A commit is known by its first twelve digits; any other revision is told whole.
-fn short_revision(revision: &str) -> &str {
-    let commit = revision.len() >= 40 && revision.bytes().all(|b| b.is_ascii_hexdigit());
-    revision.get(..12).filter(|_| commit).unwrap_or(revision)
 }
 
 fn elapsed(time: Duration) -> String {

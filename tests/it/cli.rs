@@ -303,3 +303,37 @@ fn eval_reads_both_layouts() {
         stderr(&output)
     );
 }
+
+#[test]
+fn completions_and_manual_pages_know_every_command() {
+    let print = |arguments: &[&str]| {
+        let output = copydesk(arguments, b"");
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        String::from_utf8(output.stdout).expect("UTF-8")
+    };
+    for shell in ["bash", "zsh", "fish", "elvish", "powershell"] {
+        let script = print(&["completions", shell]);
+        assert!(
+            script.contains("classify") && script.contains("resume"),
+            "{shell}"
+        );
+    }
+    let page = print(&["man"]);
+    assert!(
+        page.contains(".TH copydesk 1") && page.contains("copydesk\\-classify(1)"),
+        "{page}"
+    );
+    let page = print(&["man", "classify"]);
+    assert!(
+        page.contains("copydesk\\-classify") && page.contains("score_quote"),
+        "{page}"
+    );
+    assert!(print(&["man", "model", "verify"]).contains("copydesk\\-model\\-verify"));
+    let output = copydesk(&["man", "frobnicate"], b"");
+    assert_eq!(output.status.code(), Some(1));
+    assert!(
+        stderr(&output).contains("there are classify, "),
+        "{}",
+        stderr(&output)
+    );
+}

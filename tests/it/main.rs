@@ -7,6 +7,7 @@
     reason = "clippy.toml lets tests do so, but not what they share"
 )]
 
+mod archive;
 mod bad_models;
 #[cfg(feature = "bench")]
 mod bench;

@@ -161,3 +161,39 @@ fn signals_end_the_server_cleanly() {
         assert_eq!(status.code(), Some(0), "SIG{signal}");
     }
 }
+
+#[test]
+fn several_servers_share_the_work_and_stand_in_for_each_other() {
+    let (first, second) = (Server::start(), Server::start());
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("in.jsonl");
+    let line = |i| format!("{{\"id\": \"a{i}\", \"text\": \"Oster met Norland. It rained.\"}}\n");
+    let lines: String = (0..400).map(line).collect();
+    std::fs::write(&file, lines).expect("written");
+    let file = file.display().to_string();
+    let child = Command::new(env!("CARGO_BIN_EXE_copydesk"))
+        .args(["classify", "--format", "jsonl", &file])
+        // One that was never there, two that are, and one of these goes away.
+        .args(["--server", "http://127.0.0.1:1", "--server", &first.url])
+        .args(["--server", &second.url])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the executable");
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    drop(second);
+    let output = child.wait_with_output().expect("an end");
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(0), "{stderr}");
+    assert!(
+        stderr.contains("http://127.0.0.1:1 does not answer now"),
+        "{stderr}"
+    );
+    let answers = untimed(&output);
+    let ids: Vec<String> = answers
+        .lines()
+        .map(|l| l.chars().skip(7).take_while(|c| *c != '"').collect())
+        .collect();
+    let expect: Vec<String> = (0..400).map(|i| format!("a{i}")).collect();
+    assert_eq!(ids, expect);
+}

@@ -78,7 +78,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<ExitCode, Failure> {
     let (model, report) = runtime()?.block_on(async {
         let timeout = arguments.timeout;
         let client = Client::new(
-            &arguments.server,
+            std::slice::from_ref(&arguments.server),
             Config {
                 timeout,
                 ..Config::default()

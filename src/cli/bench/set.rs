@@ -1,6 +1,7 @@
 //! Which articles are measured with.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use serde_json::{Value, json};
@@ -9,6 +10,7 @@ use crate::article::Article;
 use crate::bench::articles;
 use crate::cli::Failure;
 use crate::cli::input;
+use crate::cli::input::archive::Archive;
 
 /// Which articles are measured with.
 #[derive(Args, Clone, Debug)]
@@ -24,7 +26,7 @@ impl ArticleArguments {
     pub fn read(&self) -> Result<Vec<Article>, Failure> {
         match self.articles.is_empty() {
             true => Ok(articles::built_in()),
-            false => each(&self.articles)?.collect(),
+            false => each(&self.articles).collect(),
         }
     }
 
@@ -40,35 +42,9 @@ impl ArticleArguments {
     }
 }
 
-/// The articles of files and folders, read one at a time.
-pub(super) fn each(
-    paths: &[PathBuf],
-) -> Result<impl Iterator<Item = Result<Article, Failure>> + use<>, Failure> {
-    let mut files = Vec::new();
-    for path in paths {
-        match path.is_dir() {
-            true => files.extend(inside(path)?),
-            false => files.push(path.clone()),
-        }
-    }
-    let items = input::articles(files, input::Format::Auto);
-    Ok(items.map(|(id, article)| article.map_err(|problem| format!("{id}: {problem}").into())))
-}
-
-/// The articles of a folder, in the order of their names.
-fn inside(folder: &Path) -> Result<Vec<PathBuf>, Failure> {
-    let named = |error| format!("{} cannot be read: {error}", folder.display());
-    let mut files = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(named)? {
-        let path = entry.map_err(named)?.path();
-        let article = path.extension().is_some_and(|e| e == "txt" || e == "jsonl");
-        if article && path.is_file() {
-            files.push(path);
-        }
-    }
-    if files.is_empty() {
-        return Err(format!("{} holds no .txt and no .jsonl file", folder.display()).into());
-    }
-    files.sort();
-    Ok(files)
+/// The articles of files, folders and patterns, read one at a time.
+pub(super) fn each(paths: &[PathBuf]) -> impl Iterator<Item = Result<Article, Failure>> + use<> {
+    let archive = Archive::new(paths.to_vec(), None);
+    let items = input::articles(archive, input::Format::Auto, Arc::default());
+    items.map(|(id, article)| article.map_err(|problem| format!("{id}: {problem}").into()))
 }

@@ -38,7 +38,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         found.files.config = config.to_string().into_bytes().into();
     }
     let model = found.load(arguments.model.device)?;
-    let articles = set::each(&arguments.articles)?;
+    let articles = set::each(&arguments.articles);
     let articles = articles.map(|article| article.map_err(|e| Error::Unanswered(e.to_string())));
     let mut out = BufWriter::new(std::io::stdout().lock());
     let limit = arguments.limit.unwrap_or(usize::MAX);
