@@ -170,8 +170,8 @@ pub struct Model {
 }
 
 enum Backend {
-    Cpu(Cpu),
-    Candle(Candle),
+    Cpu(Box<Cpu>),
+    Candle(Box<Candle>),
 }
 
 /// Token states of a batch; made by [`Model::encode`] for [`Model::read`] of the same model.
@@ -203,9 +203,10 @@ impl Model {
         // The table of contents is checked against the file before a tensor is touched.
         let weights = Weights::new(&files.weights)?;
         let backend = match placement {
-            Placement::Cpu => Backend::Cpu(Cpu::load(&weights, &bert)?),
+            Placement::Cpu => Backend::Cpu(Box::new(Cpu::load(&weights, &bert)?)),
             Placement::CpuCandle | Placement::Cuda(_) => {
-                Backend::Candle(Candle::load(&files.weights, &bert, device(placement)?)?)
+                let device = device(placement)?;
+                Backend::Candle(Box::new(Candle::load(&files.weights, &bert, device)?))
             }
         };
         let identity = ModelIdentity {
@@ -275,8 +276,8 @@ impl Model {
         states: &States,
     ) -> Result<Vec<Vec<SentenceLogits>>, RunError> {
         match (&self.backend, &states.0) {
-            (Backend::Cpu(network), Backed::Cpu(states)) => read(network, windows, states),
-            (Backend::Candle(network), Backed::Candle(states)) => read(network, windows, states),
+            (Backend::Cpu(network), Backed::Cpu(states)) => read(&**network, windows, states),
+            (Backend::Candle(network), Backed::Candle(states)) => read(&**network, windows, states),
             _ => Err(RunError::OtherModel),
         }
     }

@@ -5,6 +5,11 @@
 //! order whatever its lane, its neighbours and the width of the registers: a result does not depend,
 //! to the last bit, on the batch that it was computed in.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "counted loops of constant length are what becomes registers"
+)]
+
 use pulp::{Arch, Simd, WithSimd};
 
 use super::lanes::{BLOCK, Lanes, Linear, PANEL, Row};
@@ -24,6 +29,12 @@ pub enum With<'a> {
 #[derive(Clone, Copy)]
 pub struct Kernels {
     arch: Arch,
+}
+
+impl Default for Kernels {
+    fn default() -> Self {
+        Self::new()
+    }
 }
 
 impl Kernels {
@@ -374,7 +385,7 @@ fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
         -0.053_412_13,
         0.008_080_732,
         -0.000_769_224_6,
-        3.309_340_2e-5,
+        3.309_34e-5,
     ];
     let a = simd.min_f32s(simd.abs_f32s(x), simd.splat_f32s(6.0));
     let tail = exp2(simd, horner(simd, &Q, a));
