@@ -16,9 +16,9 @@ use futures_util::{FutureExt, StreamExt};
 use self::assemble::{Assembler, Text};
 pub use self::cut::Cut;
 use crate::answer::{Event, Timings};
-use crate::article::{Article, Invalid, Limits, Reason};
+use crate::article::{Article, Body, Invalid, Limits, Reason};
 use crate::encode::{TokenizerError, Window};
-use crate::engine::{Admitted, Answer, Engine, EngineError, Lane};
+use crate::engine::{Answer, Engine, EngineError, Lane};
 
 /// How one article is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -69,14 +69,14 @@ impl Classifier {
         &self.limits
     }
 
-    /// Asks for room in the queue before any work on an article whose text has so many bytes, see
+    /// Asks to let in an article whose text has so many bytes, before any work on it; see
     /// [`Engine::admit`].
     ///
     /// # Errors
     ///
-    /// [`EngineError::Full`] when there is none, with when to come back.
-    pub fn admit(&self, text_bytes: usize) -> Result<Admitted, EngineError> {
-        self.engine.admit(cost(text_bytes))
+    /// [`EngineError::Full`] with when to come back, or [`EngineError::Expired`].
+    pub fn admit(&self, text_bytes: usize, deadline: Option<Instant>) -> Result<Lane, EngineError> {
+        self.engine.admit(cost(text_bytes), deadline)
     }
 
     /// Refuses such an article, with when to come back.
@@ -84,7 +84,7 @@ impl Classifier {
         self.engine.full(cost(text_bytes))
     }
 
-    /// As [`Self::classify`], in the room that the article was admitted with. The first windows are
+    /// As [`Self::classify`], for an article that was admitted. The first windows are
     /// under way when this returns, so it must be called within a tokio runtime.
     ///
     /// # Errors
@@ -94,9 +94,8 @@ impl Classifier {
         &self,
         article: Article,
         options: Options,
-        admitted: Admitted,
+        lane: Lane,
     ) -> Result<Classification, Invalid> {
-        let lane = self.engine.lane(Some(admitted));
         let mut classification = self.classify_in(lane, article, options)?;
         // Whether an answer is there yet does not matter: the poll has sent the first windows off.
         let _ = Pin::new(&mut classification.answers).peek().now_or_never();
@@ -110,7 +109,11 @@ impl Classifier {
     ///
     /// [`Invalid`], when the article breaks a rule.
     pub fn classify(&self, article: Article, options: Options) -> Result<Classification, Invalid> {
-        self.classify_in(self.engine.lane(None), article, options)
+        let bytes = match &article.body {
+            Body::Text(text) => text.len(),
+            Body::Sentences(all) => all.iter().map(String::len).sum(),
+        };
+        self.classify_in(self.engine.lane(cost(bytes)), article, options)
     }
 
     fn classify_in(

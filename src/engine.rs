@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 pub use self::admission::{LONGEST_WAIT, SHORTEST_WAIT};
-use self::admission::{Rate, Slots};
+use self::admission::{Ledger, Rate, Slots};
 use self::queue::{Job, Queue};
 use crate::encode::Window;
 use crate::model::{Model, RunError, SentenceLogits};
@@ -33,6 +33,9 @@ pub struct Config {
     pub max_batch_tokens: usize,
     /// Tokens that may wait or run.
     pub max_queue_tokens: usize,
+    /// How long an article may have to wait for those before it, at the rate measured, and still be
+    /// let in.
+    pub max_wait: Duration,
 }
 
 impl Default for Config {
@@ -44,6 +47,7 @@ impl Default for Config {
             // More gains nothing on a processor, and a batch is what a newcomer waits for.
             max_batch_tokens: 512,
             max_queue_tokens: 65_536,
+            max_wait: Duration::from_secs(10),
         }
     }
 }
@@ -123,9 +127,7 @@ struct Shared {
     later: Room,
     counters: Counters,
     running: AtomicU64,
-    /// Lanes that are open, and the number of the next.
-    open: AtomicU64,
-    next_lane: AtomicU64,
+    ledger: Mutex<Ledger>,
     rate: Mutex<Rate>,
     slots: Mutex<Slots>,
     /// Batches failed in a row; health looks at it.
@@ -157,16 +159,38 @@ impl Room {
     }
 }
 
-/// Room in the queue for the first windows of an article; made by [`Engine::admit`]. Given back when
-/// dropped.
-#[derive(Debug)]
-pub struct Admitted(OwnedSemaphorePermit);
-
-/// An article's way through the queue; made by [`Engine::lane`].
+/// An article's way through the queue.
 pub struct Lane {
     engine: Arc<Engine>,
     number: u64,
-    admitted: Option<Admitted>,
+    /// Room for its first windows, until it is settled.
+    entry: Option<OwnedSemaphorePermit>,
+    /// Stands for its first windows until it is settled.
+    opening: Option<Passage>,
+}
+
+/// A window that waits or runs, in the ledger.
+struct Passage {
+    engine: Arc<Engine>,
+    lane: u64,
+    tokens: usize,
+}
+
+impl Passage {
+    fn new(engine: &Arc<Engine>, lane: u64, tokens: usize) -> Self {
+        lock(&engine.shared.ledger).enter(lane);
+        Self {
+            engine: Arc::clone(engine),
+            lane,
+            tokens,
+        }
+    }
+}
+
+impl Drop for Passage {
+    fn drop(&mut self) {
+        lock(&self.engine.shared.ledger).leave(self.lane, self.tokens);
+    }
 }
 
 /// Runs a model on worker threads. Stops them when dropped.
@@ -213,8 +237,7 @@ impl Engine {
             later: Room::new(config.max_queue_tokens / 2),
             counters: Counters::default(),
             running: AtomicU64::new(0),
-            open: AtomicU64::new(0),
-            next_lane: AtomicU64::new(0),
+            ledger: Mutex::new(Ledger::default()),
             rate: Mutex::new(Rate::guess()),
             slots: Mutex::new(Slots::new(Instant::now())),
             failing: AtomicU64::new(0),
@@ -260,7 +283,7 @@ impl Engine {
 
     /// Articles under way.
     pub fn articles(&self) -> u64 {
-        self.shared.open.load(Ordering::Relaxed)
+        lock(&self.shared.ledger).len() as u64
     }
 
     /// Tokens a second that all workers together have been answering, while they were busy.
@@ -280,38 +303,66 @@ impl Engine {
         2 * self.shared.config.workers + 2
     }
 
-    /// The one rule of admission: an article of about so many tokens is let in if its first windows,
-    /// as many as are under way at a time, find room at once. Otherwise it gets the next free slot.
+    /// The one rule of admission. An article of about so many tokens is let in if
+    ///
+    /// - those before it take no longer than [`Config::max_wait`], nor than half of the time that is
+    ///   left until its deadline (the other half is for those that come after and take turns with
+    ///   it): what is let in is answered in time, and no work is spent on what is not;
+    /// - its first windows, as many as are under way at a time, find room in the queue at once.
+    ///
+    /// Otherwise it gets the next free slot.
     ///
     /// # Errors
     ///
-    /// [`EngineError::Full`], with the time until that slot.
-    pub fn admit(&self, tokens: usize) -> Result<Admitted, EngineError> {
+    /// [`EngineError::Full`], with the time until that slot; [`EngineError::Expired`].
+    pub fn admit(
+        self: &Arc<Self>,
+        tokens: usize,
+        deadline: Option<Instant>,
+    ) -> Result<Lane, EngineError> {
+        let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
+        if left == Some(Duration::ZERO) {
+            return Err(EngineError::Expired);
+        }
+        let most = self.shared.config.max_wait;
+        let most = left.map_or(most, |left| most.min(left / 2));
+        let before = lock(&self.shared.ledger).before(tokens) as f64;
+        if before > most.as_secs_f64() * self.tokens_per_second() {
+            return Err(self.full(tokens));
+        }
         let entry = &self.shared.entry;
         let window = self.shared.model.encoder().shape().window_tokens;
         let first = entry.fit(tokens.min(self.ahead() * window).max(1));
         match Arc::clone(&entry.permits).try_acquire_many_owned(first) {
-            Ok(permit) => Ok(Admitted(permit)),
+            Ok(permit) => {
+                let mut lane = self.lane(tokens);
+                lane.entry = Some(permit);
+                lane.opening = Some(Passage::new(self, lane.number, 0));
+                Ok(lane)
+            }
             Err(_) if entry.permits.is_closed() => Err(EngineError::Stopping),
             Err(_) => Err(self.full(tokens)),
         }
     }
 
-    /// Refuses an article of about so many tokens, and promises it the next slot.
+    /// Refuses an article of about so many tokens, and promises it the next slot: when half of what
+    /// would go before it now has gone.
     pub fn full(&self, tokens: usize) -> EngineError {
-        let (queued, rate) = (self.queued_tokens(), self.tokens_per_second());
+        let before = lock(&self.shared.ledger).before(tokens);
+        let rate = self.tokens_per_second();
         let mut slots = lock(&self.shared.slots);
-        let retry_after = slots.hand_out(Instant::now(), queued, tokens, rate);
+        let retry_after = slots.hand_out(Instant::now(), before / 2, tokens, rate);
         EngineError::Full { retry_after }
     }
 
-    /// A lane for an article. One that was not admitted waits for room with all its windows.
-    pub fn lane(self: &Arc<Self>, admitted: Option<Admitted>) -> Lane {
-        self.shared.open.fetch_add(1, Ordering::Relaxed);
+    /// A lane for an article of about so many tokens that is not asked to be admitted: it waits for
+    /// room with all its windows.
+    pub fn lane(self: &Arc<Self>, tokens: usize) -> Lane {
         Lane {
             engine: Arc::clone(self),
-            number: self.shared.next_lane.fetch_add(1, Ordering::Relaxed),
-            admitted,
+            number: lock(&self.shared.ledger).open(tokens),
+            entry: None,
+            opening: None,
         }
     }
 
@@ -391,33 +442,39 @@ impl Lane {
         deadline: Option<Instant>,
     ) -> impl Future<Output = Result<Answer, EngineError>> + Send + use<> {
         let (engine, number) = (Arc::clone(&self.engine), self.number);
-        // At once, not when polled: what the first windows leave of it is given back.
+        // Both at once, not when polled: what the first windows leave is given back.
+        let passage = Passage::new(&engine, number, window.tokens());
         let room = self.room(window.tokens());
-        async move { engine.answer(number, room, window, deadline).await }
+        async move {
+            let _passage = passage;
+            engine.answer(number, room, window, deadline).await
+        }
     }
 
-    /// A window's part of what the article was admitted with. That was an estimate, so the last
-    /// window on it may get less than its tokens.
+    /// A window's part of the room for first windows. That was an estimate, so the last window on it
+    /// may get less than its tokens.
     fn room(&mut self, tokens: usize) -> Option<OwnedSemaphorePermit> {
-        let Admitted(mut rest) = self.admitted.take()?;
+        let mut rest = self.entry.take()?;
         match rest.split(tokens) {
             Some(room) => {
-                self.admitted = Some(Admitted(rest)).filter(|a| a.0.num_permits() > 0);
+                self.entry = Some(rest).filter(|rest| rest.num_permits() > 0);
                 Some(room)
             }
             None => Some(rest),
         }
     }
 
-    /// Gives back what the windows so far have left of the room that the article was admitted with.
+    /// Its first windows are in; what they have left of their room is given back.
     pub fn settle(&mut self) {
-        self.admitted = None;
+        self.entry = None;
+        self.opening = None;
     }
 }
 
 impl Drop for Lane {
     fn drop(&mut self) {
-        self.engine.shared.open.fetch_sub(1, Ordering::Relaxed);
+        self.settle();
+        lock(&self.engine.shared.ledger).close(self.number);
     }
 }
 

@@ -23,7 +23,9 @@ import grpc
 
 import classify
 import reflection
+from copydesk.v1 import classifier_pb2, classifier_pb2_grpc
 from copydesk_client import (
+    SERVICE_CONFIG,
     Answer,
     Article,
     ClassifyOptions,
@@ -363,31 +365,58 @@ class TroubleTest(unittest.TestCase):
                     ask()
                 self.assertIs(caught.exception.code, grpc.StatusCode.UNAVAILABLE)
 
-    def test_a_full_queue_is_told_and_with_the_service_config_waited_for(self) -> None:
-        # One long article fills a queue of this size until its reader has left.
-        server = Server("--max-queue-tokens", "8", "--workers", "1")
+    def test_a_full_queue_is_told_with_when_to_come_back(self) -> None:
+        server = Server("--max-queue-tokens", "512", "--workers", "1")
         self.addCleanup(lambda: server.stop())
-        short = Article(text="Short.")
-        with Client(server.url, timeout=120) as client:
-            reading = client.stream(Article(text=LONG * 17_000))
-            next(reading)
-            reader = Later(lambda: sum(1 for _ in reading))
-            with Client(server.url, tries=1, service_config=None) as plain:
-                refused = None
-                while refused is None:
-                    try:
-                        plain.classify(short)
-                    except CopydeskError as error:
-                        refused = error
-            self.assertIs(refused.code, grpc.StatusCode.UNAVAILABLE)
-            self.assertEqual(refused.reason, "QUEUE_FULL")
-            self.assertGreater(refused.retry_after or 0, 0)
-            # One try of ours: it is gRPC that waits and sends again.
-            with Client(server.url, tries=1) as patient:
-                threading.Timer(0.4, client.close).start()
-                self.assertEqual(patient.classify(short).summary.sentence_count, 1)
-            with self.assertRaises((CopydeskError, ValueError)):
-                reader.result()
+        refused = None
+        with Client(server.url, tries=1, service_config=None) as plain:
+            text = LONG * 400
+            streams = []
+            try:
+                for _ in range(50):
+                    stream = plain.stream(Article(text=text))
+                    next(stream)
+                    streams.append(stream)
+            except CopydeskError as error:
+                refused = error
+            for stream in streams:
+                stream.close()
+        assert refused
+        self.assertIs(refused.code, grpc.StatusCode.UNAVAILABLE)
+        self.assertEqual(refused.reason, "QUEUE_FULL")
+        self.assertGreater(refused.retry_after or 0, 0)
+
+    def test_a_plain_client_with_the_service_config_gets_through_a_burst(self) -> None:
+        # Ten times what the queue lets in at once, from clients that know nothing of copydesk but
+        # the service config: gRPC itself comes back when it is told to.
+        server = Server("--max-queue-tokens", "2048", "--workers", "1")
+        self.addCleanup(lambda: server.stop())
+        text, count, codes, sentences = LONG * 4, 10 * 1024 // 96, [], []
+
+        def ask(stub: Any) -> None:
+            request = classifier_pb2.ClassifyArticleRequest(article=Article(text=text))
+            try:
+                *answer, _ = stub.ClassifyArticle(request, timeout=120)
+                sentences.append(len(answer))
+                codes.append(grpc.StatusCode.OK)
+            except grpc.RpcError as error:
+                codes.append(error.code())
+
+        def burst(config: str | None) -> None:
+            codes.clear()
+            options = [("grpc.service_config", config)] if config else [("grpc.enable_retries", 0)]
+            target = server.url.removeprefix("http://")
+            with grpc.insecure_channel(target, options) as channel:
+                grpc.channel_ready_future(channel).result(timeout=30)
+                stub = classifier_pb2_grpc.ClassifierServiceStub(channel)
+                for asking in [Later(ask, stub) for _ in range(count)]:
+                    asking.result()
+
+        burst(None)
+        self.assertIn(grpc.StatusCode.UNAVAILABLE, codes, "the queue was full")
+        burst(SERVICE_CONFIG.read_text(encoding="utf-8"))
+        self.assertEqual(codes, [grpc.StatusCode.OK] * count)
+        self.assertEqual(set(sentences), {4})
 
 
 class Later:

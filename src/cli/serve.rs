@@ -43,6 +43,10 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TOKENS", default_value_t = engine::Config::default().max_queue_tokens, env = "COPYDESK_MAX_QUEUE_TOKENS", help_heading = "Limits")]
     max_queue_tokens: usize,
 
+    /// Seconds that an article may have to wait for those before it and still be let in.
+    #[arg(long, value_name = "SECONDS", default_value_t = engine::Config::default().max_wait.as_secs_f32(), env = "COPYDESK_MAX_WAIT", value_parser = seconds, help_heading = "Limits")]
+    max_wait: f32,
+
     /// Bytes of an article's text.
     #[arg(long, value_name = "BYTES", default_value_t = Limits::default().text_bytes, env = "COPYDESK_MAX_TEXT_BYTES", help_heading = "Limits")]
     max_text_bytes: usize,
@@ -102,6 +106,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let engine = engine::Config {
         max_batch_tokens: arguments.max_batch_tokens,
         max_queue_tokens: arguments.max_queue_tokens,
+        max_wait: Duration::from_secs_f32(arguments.max_wait),
         ..engine::Config::default()
     };
     let config = server::Config {
@@ -136,6 +141,13 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)
     })
+}
+
+/// From none to a day.
+fn seconds(text: &str) -> Result<f32, String> {
+    let seconds = text.parse().ok();
+    let seconds = seconds.filter(|s| (0.0..=86_400.0).contains(s));
+    seconds.ok_or_else(|| format!("{text:?} is no number of seconds from 0 to 86400"))
 }
 
 fn log(filter: &str, format: LogFormat) -> Result<(), Failure> {

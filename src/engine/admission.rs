@@ -2,6 +2,7 @@
 //! other, at the rate at which the engine has been answering, so that they do not all return at
 //! once. Promises nothing beyond [`LONGEST_WAIT`].
 
+use std::collections::HashMap;
 use std::time::{Duration, Instant};
 
 /// The least that a refused caller is told to wait.
@@ -64,6 +65,65 @@ impl Slots {
     }
 }
 
+/// What each article under way still has to go through the queue.
+#[derive(Debug, Default)]
+pub(super) struct Ledger {
+    lanes: HashMap<u64, Entry>,
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Entry {
+    /// Tokens, about.
+    left: usize,
+    /// Windows that wait or run. Without any its reader has stopped, and holds nobody up.
+    under_way: usize,
+}
+
+impl Ledger {
+    /// Enters an article of about so many tokens; its number.
+    pub fn open(&mut self, tokens: usize) -> u64 {
+        self.next += 1;
+        let entry = Entry {
+            left: tokens,
+            under_way: 0,
+        };
+        self.lanes.insert(self.next, entry);
+        self.next
+    }
+
+    pub fn close(&mut self, lane: u64) {
+        self.lanes.remove(&lane);
+    }
+
+    /// One of its windows goes in.
+    pub fn enter(&mut self, lane: u64) {
+        if let Some(entry) = self.lanes.get_mut(&lane) {
+            entry.under_way += 1;
+        }
+    }
+
+    /// It comes out.
+    pub fn leave(&mut self, lane: u64, tokens: usize) {
+        if let Some(entry) = self.lanes.get_mut(&lane) {
+            entry.under_way = entry.under_way.saturating_sub(1);
+            entry.left = entry.left.saturating_sub(tokens);
+        }
+    }
+
+    /// Articles under way.
+    pub fn len(&self) -> usize {
+        self.lanes.len()
+    }
+
+    /// Tokens of others that go before or between those of an article of `tokens`: since articles
+    /// take turns, of a longer one no more than its own.
+    pub fn before(&self, tokens: usize) -> usize {
+        let active = self.lanes.values().filter(|entry| entry.under_way > 0);
+        active.map(|entry| entry.left.min(tokens)).sum()
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -81,6 +141,22 @@ mod tests {
             rate.record(0, Duration::from_millis(500));
         }
         assert_eq!(rate.per_second(), 1.0, "nothing answered");
+    }
+
+    #[test]
+    fn others_count_as_far_as_they_go_before() {
+        let mut ledger = Ledger::default();
+        let (long, short) = (ledger.open(50_000), ledger.open(300));
+        assert_eq!(ledger.before(1000), 0, "nothing has gone in");
+        ledger.enter(long);
+        ledger.enter(short);
+        assert_eq!(ledger.before(1000), 1300);
+        ledger.leave(short, 100);
+        assert_eq!(ledger.before(1000), 1000, "its reader has stopped");
+        ledger.enter(short);
+        assert_eq!(ledger.before(100_000), 50_200);
+        ledger.close(long);
+        assert_eq!((ledger.before(1000), ledger.len()), (200, 1));
     }
 
     #[test]

@@ -18,7 +18,7 @@ use super::{convert, status};
 use crate::answer::Event;
 use crate::article::{Invalid, Reason};
 use crate::classifier::{Classification, ClassifyError};
-use crate::engine::{Admitted, EngineError};
+use crate::engine::{EngineError, Lane};
 
 /// Ids of a stream that are remembered, the latest ones: 8 bytes each and their place in a table,
 /// at most 2 MiB a stream, whatever its length.
@@ -49,7 +49,7 @@ impl Corpus {
         service: Service,
         deadline: Option<Instant>,
         open: Open,
-        first: Option<(pb::ClassifyArticlesRequest, Admitted)>,
+        first: Option<(pb::ClassifyArticlesRequest, Lane)>,
         requests: Streaming<pb::ClassifyArticlesRequest>,
     ) -> impl Stream<Item = Result<Message, Status>> + Send + use<> {
         // One message waits for the reader; a slow one thus slows the reading of articles.
@@ -89,7 +89,7 @@ impl Corpus {
 
     async fn run(
         mut self,
-        first: (pb::ClassifyArticlesRequest, Admitted),
+        first: (pb::ClassifyArticlesRequest, Lane),
         mut requests: Streaming<pb::ClassifyArticlesRequest>,
     ) -> Result<(), End> {
         let (mut request, admitted) = first;
@@ -109,7 +109,7 @@ impl Corpus {
     async fn article(
         &mut self,
         request: pb::ClassifyArticlesRequest,
-        admitted: Option<Admitted>,
+        admitted: Option<Lane>,
     ) -> Result<(), End> {
         let id = request.article.as_ref().map(|a| a.id.clone());
         let id = id.unwrap_or_default();
@@ -133,7 +133,7 @@ impl Corpus {
         &mut self,
         id: &str,
         request: pb::ClassifyArticlesRequest,
-        admitted: Option<Admitted>,
+        admitted: Option<Lane>,
     ) -> Result<Classification, ClassifyError> {
         if id.is_empty() {
             let problem = "is empty; every article of a corpus needs an id";

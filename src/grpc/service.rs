@@ -17,7 +17,7 @@ use super::{convert, status};
 use crate::answer::Event;
 use crate::article::{Article, Body};
 use crate::classifier::{Classification, Classifier, ClassifyError, Options};
-use crate::engine::{Admitted, EngineError};
+use crate::engine::{EngineError, Lane};
 
 /// Text of more bytes than this is cut on a thread that may block.
 const CUT_HERE: usize = 64 << 10;
@@ -84,14 +84,14 @@ impl Service {
 
     /// The one rule of admission: not while draining, not beyond the number of calls, and only if
     /// the article finds room in the queue. Who is refused learns when to come back.
-    fn admit(&self, bytes: usize) -> Result<Admitted, Status> {
+    fn admit(&self, bytes: usize, deadline: Option<Instant>) -> Result<Lane, Status> {
         if self.draining() {
             return Err(status::draining());
         }
         let admitted = if self.gauges.articles() + self.gauges.corpora() > self.calls {
             Err(self.classifier.full(bytes))
         } else {
-            self.classifier.admit(bytes)
+            self.classifier.admit(bytes, deadline)
         };
         admitted.map_err(|error| status::classify(&error.into()))
     }
@@ -102,7 +102,7 @@ impl Service {
         article: Article,
         min_confidence: f32,
         deadline: Option<Instant>,
-        admitted: Option<Admitted>,
+        admitted: Option<Lane>,
     ) -> Result<Classification, ClassifyError> {
         let options = Options {
             min_confidence,
@@ -145,7 +145,7 @@ impl ClassifierService for Service {
         let bytes = message.article.as_ref().map_or(0, convert::text_bytes);
         let (article, min_confidence) = convert::request(message.article, message.options)
             .map_err(|error| status::invalid(&error))?;
-        let admitted = self.admit(bytes)?;
+        let admitted = self.admit(bytes, deadline)?;
         let start = self.start(article, min_confidence, deadline, Some(admitted));
         let answer = within(deadline, start)
             .await
@@ -164,7 +164,7 @@ impl ClassifierService for Service {
             None => None,
             Some(first) => {
                 let bytes = first.article.as_ref().map_or(0, convert::text_bytes);
-                let admitted = self.admit(bytes)?;
+                let admitted = self.admit(bytes, deadline)?;
                 Some((first, admitted))
             }
         };

@@ -6,13 +6,17 @@ use std::time::Duration;
 
 use copydesk::encode::Window;
 use copydesk::grpc::server;
-use copydesk::model::RunError;
+use copydesk::model::files::Files;
+use copydesk::model::{Model, Placement, RunError};
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
 use tonic::{Code, Status};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
 
 use super::{Gate, SENTENCE, Stand, corpus, one_worker};
 use crate::service::{article, ask, details, reason, request};
+use crate::support::fixture;
 
 /// Three sentences in one window mark the article that breaks the model.
 const BAD: &str = "It rained. It rained. It rained.";
@@ -153,6 +157,63 @@ async fn repeated_failures_cost_the_replica_its_health_until_it_answers_again() 
         .await
         .expect("an answer");
     drop((health, client));
+    stand.settles().await;
+    stand.running.stop().await;
+}
+
+/// The fixture with a head whose numbers overflow: finite in the file, not in the answer.
+fn overflowing() -> Model {
+    let mut files = Files::read(&fixture()).expect("fixture");
+    let tensors = SafeTensors::deserialize(&files.weights).expect("tensors");
+    let huge = |name: &str| {
+        name.starts_with("heads.sentence_type.")
+            && name.ends_with("weight")
+            && (name.contains("dense") || name.contains("out"))
+    };
+    let changed: Vec<(String, Dtype, Vec<usize>, Vec<u8>)> = tensors
+        .iter()
+        .map(|(name, tensor)| {
+            let (name, shape) = (name.to_owned(), tensor.shape().to_vec());
+            if huge(&name) {
+                let count = shape.iter().product();
+                return (
+                    name,
+                    Dtype::F32,
+                    shape,
+                    3e38_f32.to_le_bytes().repeat(count),
+                );
+            }
+            (name, tensor.dtype(), shape, tensor.data().to_vec())
+        })
+        .collect();
+    let views = changed.iter().map(|(name, dtype, shape, data)| {
+        let view = TensorView::new(*dtype, shape.clone(), data);
+        (name.as_str(), view.expect("a tensor"))
+    });
+    files.weights = safetensors::serialize(views, None).expect("a file").into();
+    Model::load(&files, Placement::Cpu).expect("each weight is a number")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn logits_that_are_no_numbers_are_an_error_and_no_answer() {
+    let broken = overflowing();
+    let stand = Stand::start(one_worker(), move |model, windows| {
+        // The warm-up article has two sentences.
+        match windows.iter().any(|w| w.sentences.len() == 1) {
+            true => broken.answer(windows),
+            false => model.answer(windows),
+        }
+    })
+    .await;
+    let mut client = stand.running.client().await;
+    let mut stream = client
+        .classify_article(request(article("a", "Oster met Norland.")))
+        .await
+        .expect("admitted")
+        .into_inner();
+    // The first message is the error: no sentence was made of such numbers.
+    check(&stream.message().await.expect_err("no answer"));
+    drop((stream, client));
     stand.settles().await;
     stand.running.stop().await;
 }

@@ -96,6 +96,37 @@ async fn a_full_queue_is_refused_before_the_headers_with_slots_in_turn() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_would_not_be_answered_in_time_is_refused_at_once() {
+    let stand = Stand::start(one_worker(), |model, windows| {
+        std::thread::sleep(Duration::from_millis(50));
+        model.answer(windows)
+    })
+    .await;
+    let mut client = stand.raw().await.client;
+    let text = SENTENCE.repeat(200);
+    let mut open = Vec::new();
+    for _ in 0..4 {
+        let stream = client.classify_article(request(article("a", &text))).await;
+        open.push(stream.expect("admitted"));
+    }
+    let asked = |time| {
+        let mut asked = tonic::Request::new(request(article("b", &text)));
+        asked.set_timeout(time);
+        asked
+    };
+    let refused = client
+        .classify_article(asked(Duration::from_millis(500)))
+        .await;
+    pushback(&refused.expect_err("too little time"));
+    let stream = client
+        .classify_article(asked(Duration::from_secs(60)))
+        .await;
+    drop((stream.expect("time enough"), open));
+    stand.settles().await;
+    stand.running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn calls_beyond_the_limit_are_refused_alike() {
     let server = server::Config {
         calls: 2,
@@ -220,7 +251,7 @@ async fn what_was_hung_up_on_or_expired_never_reaches_the_model() {
     drop(kept);
     let mut late = stand.raw().await;
     let mut expiring = tonic::Request::new(request(article("d", &text)));
-    expiring.set_timeout(Duration::from_millis(200));
+    expiring.set_timeout(Duration::from_millis(1500));
     let late = late.client.classify_article(expiring).await;
     let status = late.expect("admitted").into_inner().message().await;
     assert_eq!(status.expect_err("late").code(), Code::DeadlineExceeded);
