@@ -1,11 +1,19 @@
 //! The service over gRPC: converts requests and answers, maps errors to statuses, and runs the
 //! server. Decides nothing about articles.
 
+mod activity;
+mod arrival;
+pub mod auth;
 pub mod client;
 mod convert;
+mod gate;
+mod listener;
+mod pem;
+mod reload;
 pub mod server;
 mod service;
 pub mod status;
+pub mod tls;
 
 pub use self::service::Service;
 

@@ -1,5 +1,8 @@
 //! `copydesk serve`: the service, until SIGTERM or SIGINT.
 
+mod limits;
+mod security;
+
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -9,6 +12,8 @@ use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
+use self::limits::{ArticleLimits, ConnectionLimits};
+use self::security::Security;
 use super::Failure;
 use super::setup::ModelArguments;
 use crate::article::Limits;
@@ -37,25 +42,14 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "TOKENS", default_value_t = engine::Config::default().max_queue_tokens, env = "COPYDESK_MAX_QUEUE_TOKENS", help_heading = "Limits")]
     max_queue_tokens: usize,
 
-    /// Bytes of an article's text.
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().text_bytes, env = "COPYDESK_MAX_TEXT_BYTES", help_heading = "Limits")]
-    max_text_bytes: usize,
+    #[command(flatten)]
+    articles: ArticleLimits,
 
-    /// Sentences of an article.
-    #[arg(long, value_name = "N", default_value_t = Limits::default().sentences, env = "COPYDESK_MAX_SENTENCES", help_heading = "Limits")]
-    max_sentences: usize,
+    #[command(flatten)]
+    connections: ConnectionLimits,
 
-    /// Parties named in one request.
-    #[arg(long, value_name = "N", default_value_t = Limits::default().parties, env = "COPYDESK_MAX_PARTIES", help_heading = "Limits")]
-    max_parties: usize,
-
-    /// Bytes of a request message; what is larger is refused before it is read.
-    #[arg(long, value_name = "BYTES", default_value_t = server::Config::default().request_bytes, env = "COPYDESK_MAX_REQUEST_BYTES", help_heading = "Limits")]
-    max_request_bytes: usize,
-
-    /// Calls under way on one connection.
-    #[arg(long, value_name = "N", default_value_t = server::Config::default().streams, env = "COPYDESK_MAX_STREAMS", help_heading = "Limits")]
-    max_streams: u32,
+    #[command(flatten)]
+    security: Security,
 
     /// What is logged: error, warn, info, debug, trace, or a filter as `copydesk=debug,h2=warn`.
     #[arg(
@@ -83,22 +77,19 @@ enum LogFormat {
 /// Runs the server; 0 when it was asked to stop.
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     log(&arguments.log, arguments.log_format)?;
-    let limits = Limits {
-        text_bytes: arguments.max_text_bytes,
-        sentences: arguments.max_sentences,
-        parties: arguments.max_parties,
-        ..Limits::default()
-    };
+    let limits = Limits::from(&arguments.articles);
     let engine = engine::Config {
         max_batch_tokens: arguments.max_batch_tokens,
         max_queue_tokens: arguments.max_queue_tokens,
         ..engine::Config::default()
     };
     let config = server::Config {
-        request_bytes: arguments.max_request_bytes,
-        streams: arguments.max_streams,
         drain_timeout: Duration::from_secs(arguments.drain_timeout),
+        ..server::Config::default()
     };
+    let config = arguments.connections.apply(config);
+    let config = arguments.security.apply(config)?;
+    security::warn(&config, arguments.addr);
     let classifier = arguments.model.classifier_with(engine, limits)?;
     // The workers take the cores; the transport needs little.
     let runtime = tokio::runtime::Builder::new_multi_thread()

@@ -2,16 +2,19 @@
 //! no room or the connection breaks, and drops what came of an answer that broke off.
 
 mod authority;
+mod identity;
 
 use std::time::{Duration, Instant};
 
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint};
 use tonic::{Code, Request, Status};
 
-pub use self::authority::{Authority, Unreadable};
+pub use self::authority::Authority;
+pub use self::identity::{BadCertificate, Certificate, Token};
 use super::convert;
 use super::pb::classifier_service_client::ClassifierServiceClient;
 use super::pb::{self, classify_article_response};
+pub use super::pem::Unreadable;
 use super::status::{PUSHBACK, deadline_exceeded};
 use crate::answer::{Sentence, Summary};
 use crate::article::Article;
@@ -25,6 +28,10 @@ pub struct Config {
     pub tries: u32,
     /// Who may vouch for a server at `https://`: this authority alone, or the public ones.
     pub authority: Option<Authority>,
+    /// Who the client is, for servers that ask for a certificate.
+    pub certificate: Option<Certificate>,
+    /// What lets it in, for servers that ask for a token.
+    pub token: Option<Token>,
 }
 
 impl Default for Config {
@@ -33,6 +40,8 @@ impl Default for Config {
             timeout: Duration::from_secs(300),
             tries: 6,
             authority: None,
+            certificate: None,
+            token: None,
         }
     }
 }
@@ -46,11 +55,22 @@ pub enum ConnectError {
         /// As given.
         url: String,
     },
-    /// An authority for a server that shows no certificate.
+    /// Certificates for a server that shows and reads none.
     #[error(
-        "{url:?} is plain text, where no certificate is looked at; use https:// or leave --tls-ca out"
+        "{url:?} is plain text, where no certificate is looked at; use https:// or leave {flags} out"
     )]
     Plain {
+        /// As given.
+        url: String,
+        /// What makes no sense there.
+        flags: &'static str,
+    },
+    /// A token that everyone on the way could read.
+    #[error(
+        "{url:?} is plain text, where everyone on the way could read the token; use https:// (or a \
+         loopback address)"
+    )]
+    Exposed {
         /// As given.
         url: String,
     },
@@ -80,7 +100,7 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When the address is none, or plain text with an authority. Whether a server answers shows with the first call.
+    /// When the address is none, or plain text with certificates or a token. Whether a server answers shows with the first call.
     pub fn new(url: &str, config: Config) -> Result<Self, ConnectError> {
         let known = url.starts_with("http://") || url.starts_with("https://");
         let endpoint = Some(url)
@@ -91,15 +111,27 @@ impl Client {
             })?
             .connect_timeout(Duration::from_secs(10))
             .http2_keep_alive_interval(Duration::from_secs(30));
-        let endpoint = match (url.starts_with("https://"), &config.authority) {
-            (true, authority) => endpoint
-                .tls_config(tls(authority.as_ref()))
-                .map_err(ConnectError::Tls)?,
-            (false, None) => endpoint,
-            (false, Some(_)) => {
-                let url = url.to_owned();
-                return Err(ConnectError::Plain { url });
-            }
+        let owned = || url.to_owned();
+        let endpoint = if url.starts_with("https://") {
+            endpoint
+                .tls_config(tls(&config))
+                .map_err(ConnectError::Tls)?
+        } else if config.authority.is_some() {
+            let flags = "--tls-ca";
+            return Err(ConnectError::Plain {
+                url: owned(),
+                flags,
+            });
+        } else if config.certificate.is_some() {
+            let flags = "--tls-cert and --tls-key";
+            return Err(ConnectError::Plain {
+                url: owned(),
+                flags,
+            });
+        } else if config.token.is_some() && !is_loopback(endpoint.uri()) {
+            return Err(ConnectError::Exposed { url: owned() });
+        } else {
+            endpoint
         };
         let service = ClassifierServiceClient::new(endpoint.connect_lazy())
             .max_decoding_message_size(ANSWER_BYTES);
@@ -148,6 +180,11 @@ impl Client {
     ) -> Result<(Vec<Sentence>, Summary), Status> {
         use classify_article_response::Event;
         let mut request = Request::new(message);
+        if let Some(token) = &self.config.token {
+            request
+                .metadata_mut()
+                .insert("authorization", token.header());
+        }
         request.set_timeout(end.saturating_duration_since(Instant::now()));
         let mut stream = self
             .service
@@ -174,11 +211,22 @@ impl Client {
     }
 }
 
-fn tls(authority: Option<&Authority>) -> ClientTlsConfig {
-    match authority {
+fn tls(config: &Config) -> ClientTlsConfig {
+    let tls = match &config.authority {
         Some(authority) => ClientTlsConfig::new().trust_anchors(authority.anchors()),
         None => ClientTlsConfig::new().with_webpki_roots(),
+    };
+    match &config.certificate {
+        Some(certificate) => tls.identity(certificate.identity()),
+        None => tls,
     }
+}
+
+/// Whether an address is this machine's own, where nobody is on the way.
+fn is_loopback(uri: &http::Uri) -> bool {
+    let host = uri.host().unwrap_or_default();
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse();
+    host == "localhost" || ip.is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }
 
 /// What a server says of when to come back.

@@ -1,6 +1,9 @@
 //! The service through a real socket: answers, and every error of the contract.
 
+mod auth;
+mod connections;
 mod reasons;
+mod tls;
 
 use std::net::SocketAddr;
 use std::time::Duration;
