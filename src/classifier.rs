@@ -2,6 +2,7 @@
 //! for gRPC and the command line. Refuses bad articles before any work is queued.
 
 mod assemble;
+mod cut;
 mod language;
 
 use std::pin::Pin;
@@ -13,6 +14,7 @@ use futures_util::StreamExt;
 use futures_util::stream::BoxStream;
 
 use self::assemble::{Assembler, Text};
+pub use self::cut::Cut;
 use crate::answer::{Event, Timings};
 use crate::article::{Article, Invalid, Limits, Reason};
 use crate::encode::{TokenizerError, Window};

@@ -1,6 +1,8 @@
 //! The command line: arguments → settings → run. Prints results on stdout, all else on stderr, and
 //! ends with 0 (done), 1 (something failed) or 2 (the arguments are wrong).
 
+#[cfg(feature = "bench")]
+mod bench;
 mod classify;
 mod eval;
 mod input;
@@ -35,6 +37,9 @@ enum Command {
     Eval(eval::Arguments),
     /// Fetch, check or describe a model.
     Model(model::Arguments),
+    /// Measure speed, latency and memory, here or of a running server.
+    #[cfg(feature = "bench")]
+    Bench(bench::Arguments),
 }
 
 /// What a command failed on.
@@ -50,6 +55,8 @@ pub fn main() -> ExitCode {
         Command::Serve(arguments) => serve::run(arguments),
         Command::Eval(arguments) => eval::run(arguments),
         Command::Model(arguments) => model::run(arguments),
+        #[cfg(feature = "bench")]
+        Command::Bench(arguments) => bench::run(arguments),
     };
     match result {
         Ok(code) => code,

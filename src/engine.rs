@@ -37,7 +37,8 @@ impl Default for Config {
         let cores = std::thread::available_parallelism().map_or(1, usize::from);
         Self {
             workers: cores,
-            max_batch_tokens: 1024,
+            // More gains nothing on a processor, and a batch is what a newcomer waits for.
+            max_batch_tokens: 512,
             max_queue_tokens: 65_536,
         }
     }
@@ -222,17 +223,23 @@ impl Drop for Engine {
     }
 }
 
-/// A worker's life, inside a rayon pool of its own: candle and gemm then split nothing.
+/// A worker's life.
 fn work_alone(shared: &Shared) {
+    alone(|| work(shared));
+}
+
+/// Runs `work` inside a rayon pool of this thread alone: candle and gemm then split nothing. Once a
+/// thread.
+pub(crate) fn alone<T: Send>(work: impl FnOnce() -> T + Send) -> T {
     match rayon::ThreadPoolBuilder::new()
         .num_threads(1)
         .use_current_thread()
         .build()
     {
-        Ok(pool) => pool.install(|| work(shared)),
+        Ok(pool) => pool.install(work),
         Err(error) => {
             tracing::warn!(%error, "no pool of its own for a worker; products may spread");
-            work(shared);
+            work()
         }
     }
 }

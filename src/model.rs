@@ -16,7 +16,7 @@ use std::sync::Arc;
 use candle_core::Device;
 
 use self::candle::Candle;
-use self::config::{Card, Dimensions};
+use self::config::Card;
 use self::cpu::Cpu;
 use self::files::Files;
 use self::network::{Asked, Mentions, Network};
@@ -167,7 +167,6 @@ pub struct Model {
     encoder: Arc<Encoder>,
     backend: Backend,
     placement: Placement,
-    dimensions: Dimensions,
 }
 
 enum Backend {
@@ -220,7 +219,6 @@ impl Model {
             encoder: Arc::new(encoder),
             backend,
             placement,
-            dimensions: Dimensions::of(&bert),
         })
     }
 
@@ -242,11 +240,6 @@ impl Model {
     /// Where it runs.
     pub fn placement(&self) -> Placement {
         self.placement
-    }
-
-    /// The sizes of the network.
-    pub fn dimensions(&self) -> Dimensions {
-        self.dimensions
     }
 
     /// Answers a batch of windows: for each its sentences, in order.

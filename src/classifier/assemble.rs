@@ -14,7 +14,7 @@ use crate::article::{Article, Body, ExactMention, Invalid, Limits, Parties, Part
 use crate::model::config::Temperatures;
 use crate::model::decode::{argmax, softmax};
 use crate::model::{MentionLogits, Model, SentenceLogits};
-use crate::party::{Groups, Matcher, Named};
+use crate::party::{Groups, Matcher, Named, tidy};
 use crate::quote;
 use crate::segment;
 use crate::span::{Offsets, Span};
@@ -306,10 +306,13 @@ impl Assembler {
                 .collect(),
             Known::Found(groups) => {
                 let sentence = text.sentence(&text.sentences[index]);
-                let placed = logits.into_iter().map(|l| Placed {
-                    party: groups.place(&sentence[l.range.clone()]),
-                    range: l.range,
-                    logits: l.sentiment,
+                let placed = logits.into_iter().filter_map(|l| {
+                    let range = tidy(sentence, &l.range)?;
+                    Some(Placed {
+                        party: groups.place(&sentence[range.clone()]),
+                        range,
+                        logits: l.sentiment,
+                    })
                 });
                 placed.collect()
             }

@@ -43,13 +43,43 @@ impl ModelArguments {
         config: engine::Config,
         limits: Limits,
     ) -> Result<Classifier, Failure> {
+        self.start(&self.find()?, config, limits)
+    }
+
+    /// Finds the model.
+    pub fn find(&self) -> Result<Found, Failure> {
+        Found::at(self.model.as_ref(), self.network)
+    }
+
+    /// Loads a model that was found and starts the workers.
+    pub fn start(
+        &self,
+        found: &Found,
+        config: engine::Config,
+        limits: Limits,
+    ) -> Result<Classifier, Failure> {
         let config = engine::Config {
             workers: self.workers.unwrap_or(config.workers),
             ..config
         };
-        let model = Found::at(self.model.as_ref(), self.network)?.load(self.device)?;
-        let engine = Engine::start(Arc::new(model), config)?;
+        let engine = Engine::start(Arc::new(found.load(self.device)?), config)?;
         Ok(Classifier::new(Arc::new(engine), limits))
+    }
+
+    /// The same arguments for a process of our own.
+    #[cfg(feature = "bench")]
+    pub fn repeat(&self) -> Vec<std::ffi::OsString> {
+        let mut arguments = vec!["--device".into(), self.device.to_string().into()];
+        if let Some(model) = &self.model {
+            arguments.extend(["--model".into(), model.to_string().into()]);
+        }
+        if let Some(workers) = self.workers {
+            arguments.extend(["--workers".into(), workers.to_string().into()]);
+        }
+        if self.network.offline {
+            arguments.push("--offline".into());
+        }
+        arguments
     }
 }
 

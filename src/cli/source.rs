@@ -31,6 +31,17 @@ pub(super) enum Source {
     Hub(Repository),
 }
 
+#[cfg(feature = "bench")]
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Directory(directory) => write!(f, "{}", directory.display()),
+            #[cfg(feature = "hub")]
+            Self::Hub(repository) => write!(f, "{repository}"),
+        }
+    }
+}
+
 impl FromStr for Source {
     type Err = Failure;
 
@@ -146,7 +157,11 @@ impl Found {
 
     /// Loads it; says of which model what is wrong.
     pub fn load(&self, placement: Placement) -> Result<Model, Failure> {
-        Model::load(&self.files, placement).map_err(|source| {
+        self.usable(Model::load(&self.files, placement))
+    }
+
+    fn usable(&self, model: Result<Model, LoadError>) -> Result<Model, Failure> {
+        model.map_err(|source| {
             let place = self.place.to_string();
             Unusable { place, source }.into()
         })

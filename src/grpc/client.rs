@@ -154,7 +154,7 @@ impl Client {
         let mut left = self.config.tries.max(1);
         loop {
             left -= 1;
-            let attempt = self.attempt(message.clone(), end);
+            let attempt = self.attempt(message.clone(), end, || ());
             let status = match tokio::time::timeout_at(end.into(), attempt).await {
                 Ok(Ok(answer)) => return Ok(answer),
                 Ok(Err(status)) => status,
@@ -173,10 +173,32 @@ impl Client {
         }
     }
 
+    /// One try at an article: a full queue is told, not waited out. `arrived` is called as each
+    /// sentence arrives. For whoever measures a server as it is.
+    ///
+    /// # Errors
+    ///
+    /// The try's status.
+    pub async fn once(
+        &self,
+        article: &Article,
+        min_confidence: f32,
+        arrived: impl FnMut(),
+    ) -> Result<(Vec<Sentence>, Summary), Status> {
+        let end = Instant::now() + self.config.timeout;
+        let message = convert::to_request(article, min_confidence);
+        let attempt = self.attempt(message, end, arrived);
+        match tokio::time::timeout_at(end.into(), attempt).await {
+            Ok(answer) => answer,
+            Err(_) => Err(deadline_exceeded()),
+        }
+    }
+
     async fn attempt(
         &self,
         message: pb::ClassifyArticleRequest,
         end: Instant,
+        mut arrived: impl FnMut(),
     ) -> Result<(Vec<Sentence>, Summary), Status> {
         use classify_article_response::Event;
         let mut request = Request::new(message);
@@ -196,7 +218,8 @@ impl Client {
         while let Some(message) = stream.message().await? {
             match message.event {
                 Some(Event::Sentence(sentence)) => {
-                    sentences.push(convert::from_sentence(sentence)?)
+                    arrived();
+                    sentences.push(convert::from_sentence(sentence)?);
                 }
                 Some(Event::Summary(summary)) => {
                     let summary = convert::from_summary(summary, &sentences)?;

@@ -56,34 +56,6 @@ pub struct Temperatures {
     pub sentiment: f32,
 }
 
-/// The sizes of the network.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Dimensions {
-    /// Width of a token state.
-    pub hidden: usize,
-    /// Layers of the encoder.
-    pub layers: usize,
-    /// Width of the feed-forward net.
-    pub intermediate: usize,
-}
-
-impl Dimensions {
-    pub(super) fn of(bert: &BertConfig) -> Self {
-        Self {
-            hidden: bert.hidden_size,
-            layers: bert.num_hidden_layers,
-            intermediate: bert.intermediate_size,
-        }
-    }
-
-    /// Floating-point operations of the encoder's products for a window of so many tokens: two a
-    /// weight and token, and 4 · tokens · hidden a layer and token for attention.
-    pub fn operations(&self, tokens: usize) -> f64 {
-        let [h, i, t] = [self.hidden, self.intermediate, tokens].map(|n| n as f64);
-        self.layers as f64 * t * (2.0 * (4.0 * h * h + 2.0 * h * i) + 4.0 * t * h)
-    }
-}
-
 impl Card {
     /// The language as ISO 639-3, as answers name languages.
     pub fn language_639_3(&self) -> &str {

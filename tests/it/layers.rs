@@ -3,9 +3,10 @@
 use std::path::{Path, PathBuf};
 
 /// From the outermost in. A module may use those that stand after it.
-const LAYERS: [&[&str]; 9] = [
+const LAYERS: [&[&str]; 10] = [
     &["main"],
     &["cli"],
+    &["bench"],
     &["grpc", "render", "eval", "hub"],
     &["classifier"],
     &["engine"],
@@ -87,8 +88,19 @@ fn imports_run_one_way() {
 }
 
 #[test]
+fn only_the_command_line_measures() {
+    for (module, code) in modules() {
+        let uses = code.contains("crate::bench");
+        assert!(
+            !uses || ["bench", "cli"].contains(&module.as_str()),
+            "{module} uses bench"
+        );
+    }
+}
+
+#[test]
 fn libraries_stay_in_their_rooms() {
-    let rooms: [(&str, &[&str]); 9] = [
+    let rooms: [(&str, &[&str]); 12] = [
         ("tonic::", &["grpc", "cli"]),
         ("rustls::", &["grpc"]),
         ("subtle::", &["grpc"]),
@@ -97,7 +109,13 @@ fn libraries_stay_in_their_rooms() {
         ("candle_", &["model"]),
         ("tokenizers::", &["encode"]),
         ("hf_hub::", &["hub"]),
-        ("tokio::", &["engine", "classifier", "grpc", "hub", "cli"]),
+        (
+            "tokio::",
+            &["engine", "classifier", "grpc", "hub", "cli", "bench"],
+        ),
+        ("gemm::", &["model", "bench"]),
+        ("plotters::", &["bench"]),
+        ("hdrhistogram::", &["bench"]),
     ];
     for (module, code) in modules().iter().filter(|(m, _)| m != "lib") {
         for (library, allowed) in rooms {

@@ -8,6 +8,8 @@
 )]
 
 mod bad_models;
+#[cfg(feature = "bench")]
+mod bench;
 mod cli;
 mod golden;
 #[cfg(feature = "hub")]

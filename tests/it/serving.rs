@@ -9,13 +9,14 @@ use serde_json::Value;
 use crate::support::fixture;
 
 /// A running `copydesk serve`; killed when dropped.
-struct Server {
+pub struct Server {
     child: Child,
-    url: String,
+    /// Where it listens.
+    pub url: String,
 }
 
 impl Server {
-    fn start() -> Self {
+    pub fn start() -> Self {
         let mut child = Command::new(env!("CARGO_BIN_EXE_copydesk"))
             .args(["serve", "--addr", "127.0.0.1:0", "--log-format", "json"])
             .args(["--workers", "1", "--model"])

@@ -272,32 +272,38 @@ fn tiles<'a, S: Simd, O: Operands<'a>>(
     mut finish: impl FnMut(usize, usize, S::f32s),
 ) {
     let vectors = used.div_ceil(S::F32_LANES);
-    for at in (0..vectors).step_by(3) {
-        // As many sums as the registers hold: 8 × 3 of 32, or 4 × 3 of 16.
-        if S::REGISTER_COUNT >= 32 {
+    if S::REGISTER_COUNT >= 32 {
+        // 8 × 3 sums, 3 vectors and 1 factor.
+        for at in (0..vectors).step_by(3) {
             match vectors - at {
-                1 => tile::<S, O, PANEL, 1>(simd, operands, 0, at, &start, &mut finish),
-                2 => tile::<S, O, PANEL, 2>(simd, operands, 0, at, &start, &mut finish),
-                _ => tile::<S, O, PANEL, 3>(simd, operands, 0, at, &start, &mut finish),
+                1 => tile::<S, O, 0, PANEL, 1>(simd, operands, at, &start, &mut finish),
+                2 => tile::<S, O, 0, PANEL, 2>(simd, operands, at, &start, &mut finish),
+                _ => tile::<S, O, 0, PANEL, 3>(simd, operands, at, &start, &mut finish),
             }
-        } else {
-            for half in [0, PANEL / 2] {
-                match vectors - at {
-                    1 => tile::<S, O, 4, 1>(simd, operands, half, at, &start, &mut finish),
-                    2 => tile::<S, O, 4, 2>(simd, operands, half, at, &start, &mut finish),
-                    _ => tile::<S, O, 4, 3>(simd, operands, half, at, &start, &mut finish),
+        }
+    } else {
+        // 4 × 2 sums of 16 registers: with 4 × 3 there is none to spare, and one spilt sum halves
+        // the speed.
+        for at in (0..vectors).step_by(2) {
+            match vectors - at {
+                1 => {
+                    tile::<S, O, 0, 4, 1>(simd, operands, at, &start, &mut finish);
+                    tile::<S, O, 4, 4, 1>(simd, operands, at, &start, &mut finish);
+                }
+                _ => {
+                    tile::<S, O, 0, 4, 2>(simd, operands, at, &start, &mut finish);
+                    tile::<S, O, 4, 4, 2>(simd, operands, at, &start, &mut finish);
                 }
             }
         }
     }
 }
 
-/// M outputs from `first` on, times V vectors of tokens from `at` on.
+/// M outputs from F on, times V vectors of tokens from `at` on.
 #[inline(always)]
-fn tile<'a, S: Simd, O: Operands<'a>, const M: usize, const V: usize>(
+fn tile<'a, S: Simd, O: Operands<'a>, const F: usize, const M: usize, const V: usize>(
     simd: S,
     operands: O,
-    first: usize,
     at: usize,
     start: &impl Fn(usize, usize) -> S::f32s,
     finish: &mut impl FnMut(usize, usize, S::f32s),
@@ -305,7 +311,7 @@ fn tile<'a, S: Simd, O: Operands<'a>, const M: usize, const V: usize>(
     let mut sums = [[simd.splat_f32s(0.0); V]; M];
     for i in 0..M {
         for v in 0..V {
-            sums[i][v] = start(first + i, at + v);
+            sums[i][v] = start(F + i, at + v);
         }
     }
     operands.each(
@@ -313,7 +319,7 @@ fn tile<'a, S: Simd, O: Operands<'a>, const M: usize, const V: usize>(
         |column, row| {
             let row = &S::as_simd_f32s(&row.0).0[at..at + V];
             for i in 0..M {
-                let factor = simd.splat_f32s(column.get(first + i));
+                let factor = simd.splat_f32s(column.get(F + i));
                 for v in 0..V {
                     sums[i][v] = simd.mul_add_f32s(factor, row[v], sums[i][v]);
                 }
@@ -322,7 +328,7 @@ fn tile<'a, S: Simd, O: Operands<'a>, const M: usize, const V: usize>(
     );
     for i in 0..M {
         for v in 0..V {
-            finish(first + i, at + v, sums[i][v]);
+            finish(F + i, at + v, sums[i][v]);
         }
     }
 }
@@ -527,8 +533,9 @@ impl WithSimd for Attention<'_> {
 fn softmax<S: Simd>(simd: S, scores: &mut [Row], used: usize, scale: f32) -> Row {
     let mut totals = Row([1.0; BLOCK]);
     let vectors = used.div_ceil(S::F32_LANES);
-    for at in (0..vectors).step_by(3) {
-        match vectors - at {
+    let step = if S::REGISTER_COUNT >= 32 { 3 } else { 2 };
+    for at in (0..vectors).step_by(step) {
+        match step.min(vectors - at) {
             1 => softmax_of::<S, 1>(simd, scores, at, scale, &mut totals),
             2 => softmax_of::<S, 2>(simd, scores, at, scale, &mut totals),
             _ => softmax_of::<S, 3>(simd, scores, at, scale, &mut totals),

@@ -1,0 +1,287 @@
+"""Compares copydesk with what one would otherwise run, and writes figures and a table.
+
+    python bench/peers/compare.py --articles FILE.jsonl --copydesk target/release/copydesk
+
+Every measurement is a process of its own. First each peer's configurations are searched; then, in each
+round, copydesk and every peer are measured in turn. Medians over the rounds count.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gzip
+import json
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from functools import partial
+from itertools import product
+from pathlib import Path
+from statistics import median
+
+import configuration
+import machine
+from configuration import Configuration
+from reference import ROOT
+
+HERE = Path(__file__).resolve().parent
+TARGETS = ("encoder", "encoder_heads")
+FIELDS = ("id", "headline", "text")
+# The search measures each configuration for this part of a round's measurement.
+SEARCH = 1 / 4
+
+# What one measurement finds: figures by name.
+Figures = dict[str, float]
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """Where everything lies."""
+
+    copydesk: Path
+    articles: Path
+    windows: Path
+    parties: Path
+    graphs: Path
+
+
+@dataclass
+class Contender:
+    """copydesk, or a peer: how to measure it, and what was found."""
+
+    name: str
+    run: Callable[[], Figures]
+    configuration: dict = field(default_factory=dict)
+    searched: list[dict] = field(default_factory=list)
+    rounds: list[Figures] = field(default_factory=list)
+
+    def medians(self) -> Figures:
+        """The median of every figure over the rounds."""
+        return {name: median(found[name] for found in self.rounds) for name in self.rounds[0]}
+
+
+def output(command: list) -> str:
+    """What a command prints; its errors go to ours, and end this run."""
+    words = [str(word) for word in command]
+    return subprocess.run(words, check=True, stdout=subprocess.PIPE, text=True).stdout
+
+
+def program(name: str, **arguments) -> float:
+    """The rate that one of the programs beside this one prints."""
+    command = [sys.executable, "-W", "ignore", HERE / name]
+    for key, value in arguments.items():
+        command += [f"--{key}", value]
+    return json.loads(output(command).splitlines()[-1])["rate"]
+
+
+def prepare(options: argparse.Namespace) -> Inputs:
+    """Articles, windows, parties, graphs."""
+    options.work.mkdir(parents=True, exist_ok=True)
+    names = ("articles.jsonl", "windows.jsonl", "parties.jsonl", "graphs")
+    inputs = Inputs(options.copydesk.resolve(), *(options.work / name for name in names))
+    articles = [json.dumps(row, ensure_ascii=False) for row in read_articles(options)]
+    inputs.articles.write_text("\n".join(articles) + "\n", encoding="utf-8")
+    windows = [inputs.copydesk, "bench", "windows", "--articles", inputs.articles]
+    inputs.windows.write_text(output([*windows, "--limit", len(articles)]), encoding="utf-8")
+    answers = output([inputs.copydesk, "classify", "--format", "jsonl", inputs.articles])
+    inputs.parties.write_text(answers, encoding="utf-8")
+    output([sys.executable, "-W", "ignore", HERE / "export.py", inputs.graphs])
+    return inputs
+
+
+def read_articles(options: argparse.Namespace) -> list[dict]:
+    """The first articles that have a text, with the fields that copydesk knows."""
+    unpack = gzip.open if options.articles.suffix == ".gz" else open
+    found: list[dict] = []
+    with unpack(options.articles, "rt", encoding="utf-8") as lines:
+        for line in lines:
+            row = json.loads(line)
+            if row.get("text", "").strip():
+                found.append({key: row[key] for key in FIELDS if row.get(key)})
+            if len(found) == options.limit:
+                break
+    return found
+
+
+def describe(inputs: Inputs) -> dict:
+    """What there is to read."""
+    windows = [json.loads(line) for line in inputs.windows.read_text(encoding="utf-8").splitlines()]
+    return {
+        "articles": len(inputs.articles.read_text(encoding="utf-8").splitlines()),
+        "windows": len(windows),
+        "sentences": sum(len(w["sentences"]) for w in windows),
+        "tokens": sum(len(s["ids"]) for w in windows for s in w["sequences"]),
+    }
+
+
+def ours(inputs: Inputs, engine: str, seconds: float) -> Figures:
+    """copydesk's own measurement of its encoder, or of candle's."""
+    command = [inputs.copydesk, "bench", "encode", "--windows", inputs.windows]
+    command += ["--seconds", f"{seconds:g}", "--json", "--engine", engine]
+    found = json.loads(output(command))
+    return {target: found[target]["tokens_per_second"] for target in TARGETS}
+
+
+def ours_articles(inputs: Inputs, seconds: float) -> Figures:
+    """copydesk's own measurement of the whole job."""
+    command = [inputs.copydesk, "bench", "articles", "--articles", inputs.articles]
+    found = json.loads(output([*command, "--seconds", f"{seconds:g}", "--json"]))
+    return {"articles": found["articles_per_second"]}
+
+
+def onnx(inputs: Inputs, how: Configuration, target: str, seconds: float) -> float:
+    """ONNX Runtime's tokens per second."""
+    return program(
+        "ort.py", graphs=inputs.graphs, windows=inputs.windows, target=target,
+        configuration=how.dumps(), seconds=seconds,
+    )
+
+
+def pytorch(inputs: Inputs, how: Configuration, target: str, seconds: float) -> float:
+    """PyTorch's tokens per second."""
+    return program(
+        "pytorch.py", windows=inputs.windows, target=target,
+        configuration=how.dumps(), seconds=seconds,
+    )
+
+
+def assembly(inputs: Inputs, how: dict, seconds: float) -> float:
+    """The assembly's articles per second."""
+    return program(
+        "assembly.py", graphs=inputs.graphs, articles=inputs.articles, parties=inputs.parties,
+        seconds=seconds, **how,
+    )
+
+
+def encoder_peer(
+    name: str,
+    candidates: list[Configuration],
+    measure: Callable[[Configuration, str, float], float],
+    seconds: float,
+) -> Contender:
+    """A peer of the encoder, in its fastest configuration; the heads are so little of the work that
+    the encoder alone chooses it."""
+    progress(f"{name}: {len(candidates)} configurations")
+    if len(candidates) == 1:
+        best, searched = candidates[0], []
+    else:
+        trial = lambda how: measure(how, "encoder", seconds * SEARCH)
+        best, searched = configuration.search(candidates, trial)
+    run = lambda: {target: measure(best, target, seconds) for target in TARGETS}
+    return Contender(name, run, asdict(best), searched)
+
+
+def assembly_peer(inputs: Inputs, seconds: float) -> Contender:
+    """The assembly: one process on all cores, or one a core."""
+    cores = machine.cores()
+    spread = dict.fromkeys(((1, cores), (cores, 1)))
+    candidates = [
+        {"form": form, "processes": processes, "threads": threads}
+        for form, (processes, threads) in product(("plain", "fused"), spread)
+    ]
+    progress(f"assembly: {len(candidates)} configurations")
+    searched = [
+        {**how, "rate": round(assembly(inputs, how, seconds * SEARCH * 2), 3)} for how in candidates
+    ]
+    fastest = max(range(len(searched)), key=lambda i: searched[i]["rate"])
+    best = candidates[fastest]
+    run = lambda: {"articles": assembly(inputs, best, seconds)}
+    return Contender("assembly", run, best, searched)
+
+
+def contenders(inputs: Inputs, seconds: float) -> list[Contender]:
+    """copydesk, then the peers, each in its best configuration."""
+    by_onnx, by_torch = partial(onnx, inputs), partial(pytorch, inputs)
+    compiler = any(map(shutil.which, ("g++", "clang++")))
+    copydesk = lambda: ours(inputs, "ours", seconds) | ours_articles(inputs, seconds)
+    return [
+        Contender("copydesk", copydesk),
+        Contender("candle", lambda: ours(inputs, "candle", seconds)),
+        encoder_peer("onnxruntime f32, defaults", [configuration.onnx_default()], by_onnx, seconds),
+        encoder_peer("onnxruntime f32", configuration.onnx("f32"), by_onnx, seconds),
+        encoder_peer("onnxruntime int8", configuration.onnx("int8"), by_onnx, seconds),
+        encoder_peer("pytorch f32", configuration.pytorch(compiler), by_torch, seconds),
+        assembly_peer(inputs, seconds),
+    ]
+
+
+def report(runners: list[Contender]) -> dict:
+    """Medians, every round, and how many times copydesk is as fast."""
+    copydesk = runners[0].medians()
+    out = {}
+    for runner in runners:
+        medians = runner.medians()
+        out[runner.name] = {
+            "median": {name: round(value, 3) for name, value in medians.items()},
+            "copydesk_is_times": {name: round(copydesk[name] / medians[name], 3) for name in medians},
+            "rounds": runner.rounds,
+            "configuration": runner.configuration,
+            "searched": runner.searched,
+        }
+    return out
+
+
+def table(results: dict) -> str:
+    """The figures in Markdown; in brackets, how many times as fast copydesk is."""
+    columns = (*TARGETS, "articles")
+    heads = ("encoder, tokens/s", "encoder and heads, tokens/s", "whole job, articles/s")
+    lines = ["| | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(columns)]
+    for name, found in results.items():
+        cells = []
+        for column in columns:
+            value, times = found["median"].get(column), found["copydesk_is_times"].get(column)
+            digits = 2 if column == "articles" else 0
+            cells.append("" if value is None else f"{value:,.{digits}f} ({times:.2f})")
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+def progress(text: str) -> None:
+    """One line on stderr."""
+    print(text, file=sys.stderr, flush=True)
+
+
+def parse() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    add = parser.add_argument
+    add("--articles", type=Path, required=True, help="JSON Lines of id, headline, text; also .gz")
+    add("--copydesk", type=Path, required=True, help="the binary, a release build")
+    add("--limit", type=int, default=150, help="articles to read")
+    add("--rounds", type=int, default=5)
+    add("--seconds", type=float, default=12, help="of each measurement")
+    add("--work", type=Path, default=ROOT / "work" / "peers", help="graphs and windows, 1 GB")
+    add("--out", type=Path, default=ROOT / "bench" / "results" / "peers.json")
+    return parser.parse_args()
+
+
+def main() -> None:
+    options = parse()
+    described = machine.describe()
+    progress("articles, windows, graphs")
+    inputs = prepare(options)
+    progress("do the graphs answer as the network does?")
+    check = [sys.executable, "-W", "ignore", HERE / "check.py"]
+    checked = json.loads(output([*check, "--graphs", inputs.graphs, "--windows", inputs.windows]))
+    runners = contenders(inputs, options.seconds)
+    for number in range(options.rounds):
+        for runner in runners:
+            progress(f"round {number + 1} of {options.rounds}: {runner.name}")
+            runner.rounds.append(runner.run())
+    results = {
+        "machine": described,
+        "copydesk": output([inputs.copydesk, "--version"]).strip(),
+        "workload": describe(inputs),
+        "seconds": options.seconds,
+        "rounds": options.rounds,
+        "differences": checked,
+        "results": report(runners),
+    }
+    options.out.parent.mkdir(parents=True, exist_ok=True)
+    options.out.write_text(json.dumps(results, indent=2) + "\n")
+    print(table(results["results"]))
+
+
+if __name__ == "__main__":
+    main()

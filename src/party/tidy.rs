@@ -1,0 +1,110 @@
+//! A name as the tagger found it → as people write it. Small repairs that hold whatever the model:
+//! they move an end by a word or a mark, or say that it is no name at all.
+
+use std::ops::Range;
+
+/// Words that no name ends with, nor begins with.
+const JOINTS: [&str; 17] = [
+    "a", "and", "as", "at", "by", "for", "from", "in", "of", "on", "said", "that", "the", "to",
+    "was", "who", "with",
+];
+
+/// Abbreviations that end a name together with their full stop.
+const STOPPED: [&str; 7] = ["Bros", "Co", "Corp", "Inc", "Jr", "Ltd", "Sr"];
+
+/// Trims a found name: marks around it, a possessive, a joint left dangling ("Department of"); takes in
+/// the full stop of "Inc."; `None` for what no reader would call a name: nothing but marks, or not a
+/// capital in a script that has them. `range` are bytes of `sentence`.
+pub fn tidy(sentence: &str, range: &Range<usize>) -> Option<Range<usize>> {
+    let found = &sentence[range.clone()];
+    let mut name = found.trim_start_matches(|c: char| !c.is_alphanumeric() && !"@#(".contains(c));
+    while let Some((first, rest)) = name.split_once(char::is_whitespace) {
+        // "the Guardian" may well begin with its article.
+        if first == "the" || !JOINTS.contains(&first) {
+            break;
+        }
+        name = rest.trim_start();
+    }
+    let start = range.end - name.len();
+    name = name.trim_end_matches(|c: char| !c.is_alphanumeric() && !".)!+&".contains(c));
+    name = name
+        .strip_suffix("'s")
+        .or_else(|| name.strip_suffix("’s"))
+        .unwrap_or(name);
+    while let Some((rest, last)) = name.rsplit_once(char::is_whitespace) {
+        if !JOINTS.contains(&last) {
+            break;
+        }
+        name = rest.trim_end();
+    }
+    let capital = name.contains(char::is_uppercase) || !name.contains(char::is_lowercase);
+    if !capital || !name.contains(char::is_alphanumeric) {
+        return None;
+    }
+    let mut end = start + name.len();
+    let last = name.rsplit(char::is_whitespace).next().unwrap_or(name);
+    if STOPPED.contains(&last) && sentence[end..].starts_with('.') {
+        end += 1;
+    }
+    Some(start..end)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(sentence: &str, found: &str, expect: Option<&str>) {
+        let start = sentence.find(found).unwrap();
+        let tidied = tidy(sentence, &(start..start + found.len()));
+        assert_eq!(tidied.map(|r| &sentence[r]), expect, "{sentence}");
+    }
+
+    #[test]
+    fn marks_and_possessives_are_trimmed() {
+        check("Private Orland's trial", "Orland's", Some("Orland"));
+        check("Norland’s plan", "Norland’s", Some("Norland"));
+        check(
+            "he told “Tarn Weekly” so",
+            "“Tarn Weekly",
+            Some("Tarn Weekly"),
+        );
+        check("says ] Wells, who", "] Wells,", Some("Wells"));
+        check("thanks to @tarnfm today", "@tarnfm", None);
+        check("thanks to @TarnFM today", "@TarnFM", Some("@TarnFM"));
+        check("Tarn+ and", "Tarn+", Some("Tarn+"));
+    }
+
+    #[test]
+    fn dangling_joints_go() {
+        check(
+            "the Court of Appeals for the north",
+            "Court of Appeals for the",
+            Some("Court of Appeals"),
+        );
+        check("the State of Tarn", "State of", Some("State"));
+        check("by the Guardian", "the Guardian", Some("the Guardian"));
+        check("of Tarn", "of Tarn", Some("Tarn"));
+        check("the Bank of Tarn", "Bank of Tarn", Some("Bank of Tarn"));
+    }
+
+    #[test]
+    fn abbreviations_keep_their_stop() {
+        check(
+            "at Orland Motors Corp. said",
+            "Orland Motors Corp",
+            Some("Orland Motors Corp."),
+        );
+        check("to Ada Quill Jr.", "Ada Quill Jr", Some("Ada Quill Jr."));
+        check("by Orland.", "Orland", Some("Orland"));
+    }
+
+    #[test]
+    fn what_is_no_name_is_dropped() {
+        check("manipulated by canny consultants", "canny", None);
+        check("thank you @ava", "@", None);
+        check("so much … and", "…", None);
+        check("外交部发言人", "外交部", Some("外交部"));
+        check("in 3M and", "3M", Some("3M"));
+        check("", "", None);
+    }
+}
