@@ -14,6 +14,7 @@ pub mod server;
 mod service;
 pub mod status;
 pub mod tls;
+mod watched;
 
 pub use self::service::Service;
 

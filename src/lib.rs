@@ -39,6 +39,8 @@ pub mod quote;
 pub mod render;
 pub mod segment;
 pub mod span;
+#[cfg(feature = "grpc")]
+pub mod telemetry;
 
 pub use answer::{Event, Sentence, Summary};
 pub use article::{Article, Body, Limits, Parties, Party};

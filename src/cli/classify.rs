@@ -108,7 +108,9 @@ impl Arguments {
                 token: self.token_file.as_deref().map(token).transpose()?,
                 ..client::Config::default()
             };
-            return Ok(Answerer::Server(client::Client::new(url, config)?));
+            return Ok(Answerer::Server(Box::new(client::Client::new(
+                url, config,
+            )?)));
         }
         Ok(Answerer::Here(self.model.classifier()?))
     }
@@ -171,7 +173,7 @@ enum Answerer {
     Here(Classifier),
     /// A server.
     #[cfg(feature = "grpc")]
-    Server(client::Client),
+    Server(Box<client::Client>),
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]

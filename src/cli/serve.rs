@@ -2,6 +2,7 @@
 
 mod limits;
 mod security;
+mod telemetry;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -14,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 
 use self::limits::{ArticleLimits, ConnectionLimits};
 use self::security::Security;
+use self::telemetry::Telemetry;
 use super::Failure;
 use super::setup::ModelArguments;
 use crate::article::Limits;
@@ -50,6 +52,9 @@ pub(super) struct Arguments {
 
     #[command(flatten)]
     security: Security,
+
+    #[command(flatten)]
+    telemetry: Telemetry,
 
     /// What is logged: error, warn, info, debug, trace, or a filter as `copydesk=debug,h2=warn`.
     #[arg(
@@ -102,6 +107,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             .map_err(|error| format!("cannot listen on {}: {error}", arguments.addr))?;
         // Before the address is told, so that whoever reads it can stop the server cleanly.
         let stop = stop_signal()?;
+        let config = arguments.telemetry.start(&classifier, config).await?;
         let model = classifier.engine().model();
         tracing::info!(
             address = %server::address(&listener)?,

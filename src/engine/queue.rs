@@ -69,6 +69,11 @@ impl Queue {
         }
     }
 
+    /// When the first of those that wait entered.
+    pub fn oldest(&self) -> Option<Instant> {
+        self.lock().jobs.front().map(|job| job.entered)
+    }
+
     /// Ends the queue; what waits is answered by dropping it.
     pub fn close(&self) {
         let mut state = self.lock();

@@ -19,6 +19,8 @@ use tower_service::Service;
 use super::activity::{Activity, Running};
 use super::arrival::Arriving;
 use super::auth::Tokens;
+use super::watched::{Call, Failures};
+use crate::telemetry::Observer;
 
 /// What the gate asks of calls.
 #[derive(Debug)]
@@ -26,6 +28,7 @@ pub(super) struct Rules {
     pub tokens: Option<Tokens>,
     /// How long a request message may be under way.
     pub message_timeout: Option<Duration>,
+    pub observer: Option<Arc<dyn Observer>>,
 }
 
 /// Puts a gate before a service.
@@ -68,14 +71,18 @@ where
         self.inner.poll_ready(context)
     }
 
-    fn call(&mut self, request: Request<Body>) -> Self::Future {
+    fn call(&mut self, mut request: Request<Body>) -> Self::Future {
+        let observer = self.rules.observer.clone();
+        let mut call = Call::begin(observer.clone(), request.uri().path());
         let activity = request.extensions().get::<Arc<Activity>>().cloned();
         let running = activity.map(Activity::call);
         if let Some(tokens) = &self.rules.tokens
             && let Err(status) = tokens.check(request.uri().path(), request.headers())
         {
+            call.ended_with(&status);
             return std::future::ready(Ok(status.into_http())).boxed();
         }
+        request.extensions_mut().insert(Failures(observer));
         let request = match self.rules.message_timeout {
             None => request,
             Some(limit) => {
@@ -85,13 +92,16 @@ where
         };
         let answer = self.inner.call(request);
         async move {
+            let answer = answer.await?;
+            call.ended(answer.headers());
             let watch = |body| {
                 Body::new(Answer {
                     body,
+                    call,
                     _running: running,
                 })
             };
-            Ok(answer.await?.map(watch))
+            Ok(answer.map(watch))
         }
         .boxed()
     }
@@ -105,6 +115,7 @@ fn streams(path: &str) -> bool {
 /// The answer of a call, which runs until it is dropped.
 struct Answer {
     body: Body,
+    call: Call,
     _running: Option<Running>,
 }
 
@@ -116,7 +127,16 @@ impl http_body::Body for Answer {
         mut self: Pin<&mut Self>,
         context: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Self::Data>, Status>>> {
-        Pin::new(&mut self.body).poll_frame(context)
+        let frame = Pin::new(&mut self.body).poll_frame(context);
+        match &frame {
+            Poll::Ready(Some(Ok(frame))) => match frame.trailers_ref() {
+                Some(trailers) => self.call.ended(trailers),
+                None => self.call.message(),
+            },
+            Poll::Ready(Some(Err(status))) => self.call.ended_with(status),
+            Poll::Ready(None) | Poll::Pending => {}
+        }
+        frame
     }
 
     fn is_end_stream(&self) -> bool {

@@ -47,6 +47,11 @@ impl Connections {
         }
     }
 
+    /// Allowed at a time.
+    pub fn most(&self) -> usize {
+        self.most
+    }
+
     /// Open now.
     pub fn open(&self) -> usize {
         self.most.saturating_sub(self.room.available_permits())

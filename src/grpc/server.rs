@@ -25,6 +25,7 @@ use crate::answer::Event;
 use crate::article::{Article, Body};
 use crate::classifier::{Classifier, Options};
 use crate::engine::Engine;
+use crate::telemetry::Observer;
 
 /// The service's full name, as health checks ask for it.
 pub const SERVICE: &str = "copydesk.v1.ClassifierService";
@@ -63,6 +64,8 @@ pub struct Config {
     pub age: Option<Duration>,
     /// How long the calls of such a connection may then go on; to their end if left out.
     pub age_grace: Option<Duration>,
+    /// Who is told of calls.
+    pub observer: Option<Arc<dyn Observer>>,
     /// How often the files of certificates and tokens are looked at.
     pub reload: Duration,
 }
@@ -86,6 +89,7 @@ impl Default for Config {
             idle: Some(Duration::from_secs(300)),
             age: None,
             age_grace: None,
+            observer: None,
             reload: Duration::from_secs(2),
         }
     }
@@ -128,6 +132,7 @@ pub async fn serve(
     let gate = Gate::new(gate::Rules {
         tokens: config.tokens.clone(),
         message_timeout: config.message_timeout,
+        observer: config.observer.clone(),
     });
     let rules = listener::Rules {
         tls: config.tls.clone(),

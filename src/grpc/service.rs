@@ -14,6 +14,7 @@ use tonic::{Request, Response, Status, Streaming};
 
 use super::pb::classifier_service_server::ClassifierService;
 use super::pb::{self, classify_article_response, classify_articles_response};
+use super::watched::Failures;
 use super::{convert, status};
 use crate::answer::Event;
 use crate::article::{Article, Body, Invalid, Reason};
@@ -127,6 +128,7 @@ impl ClassifierService for Service {
         request: Request<Streaming<pb::ClassifyArticlesRequest>>,
     ) -> Result<Response<Self::ClassifyArticlesStream>, Status> {
         let deadline = deadline(request.metadata());
+        let failures = request.extensions().get().cloned().unwrap_or_default();
         let mut requests = request.into_inner();
         let first = within(deadline, requests.message())
             .await
@@ -140,6 +142,7 @@ impl ClassifierService for Service {
             out,
             seen: HashSet::new(),
             index: 0,
+            failures,
         };
         tokio::spawn(corpus.run(first, requests));
         Ok(Response::new(ReceiverStream::new(responses).boxed()))
@@ -162,6 +165,7 @@ struct Corpus {
     out: mpsc::Sender<Result<pb::ClassifyArticlesResponse, Status>>,
     seen: HashSet<String>,
     index: i64,
+    failures: Failures,
 }
 
 /// The client has left.
@@ -209,7 +213,7 @@ impl Corpus {
             .map(|a| a.id.clone())
             .unwrap_or_default();
         match self.start(request).await {
-            Err(error) => self.send(&id, failure(&error)).await?,
+            Err(error) => self.send(&id, self.failure(&error)).await?,
             Ok(mut answer) => loop {
                 let event = tokio::select! {
                     event = next(&mut answer, self.deadline) => event,
@@ -224,7 +228,7 @@ impl Corpus {
                         return Err(Gone);
                     }
                     Some(Err(error)) => {
-                        self.send(&id, failure(&error)).await?;
+                        self.send(&id, self.failure(&error)).await?;
                         break;
                     }
                 }
@@ -255,6 +259,13 @@ impl Corpus {
         self.service
             .start(article, min_confidence, self.deadline)
             .await
+    }
+
+    /// The status with which `ClassifyArticle` would have failed, as a message.
+    fn failure(&self, error: &ClassifyError) -> classify_articles_response::Event {
+        let status = status::classify(error);
+        self.failures.count(&status);
+        failure(&status)
     }
 
     async fn send(&self, id: &str, event: classify_articles_response::Event) -> Result<(), Gone> {
@@ -303,9 +314,8 @@ fn articles_event(event: Event) -> classify_articles_response::Event {
     }
 }
 
-/// The status with which `ClassifyArticle` would have failed, as a message.
-fn failure(error: &ClassifyError) -> classify_articles_response::Event {
-    let status = status::classify(error);
+/// A status as a message.
+fn failure(status: &Status) -> classify_articles_response::Event {
     let wire = <tonic_types::pb::Status as prost::Message>::decode(status.details());
     // Details hold the whole `google.rpc.Status`; one without details is made from its parts.
     let wire = wire.unwrap_or_else(|_| tonic_types::pb::Status {

@@ -2,6 +2,8 @@
 
 mod auth;
 mod connections;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod reasons;
 mod tls;
 

@@ -165,7 +165,7 @@ async fn browsers_may_ask_before_they_have_a_token() {
 }
 
 /// One request over HTTP/1.1, and all that comes back.
-async fn http1(running: &Running, head: &str, body: &[u8]) -> String {
+pub(super) async fn http1(running: &Running, head: &str, body: &[u8]) -> String {
     let mut stream = TcpStream::connect(running.address)
         .await
         .expect("a connection");
