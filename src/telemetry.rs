@@ -4,21 +4,39 @@
 use std::fmt::Debug;
 use std::time::Duration;
 
+use http::HeaderMap;
+
 #[cfg(feature = "metrics")]
 pub mod metrics;
+#[cfg(feature = "otel")]
+pub mod traces;
 
-/// Is told of calls. Methods are `package.Service/Method` of the contract, all others one name, so
-/// that callers cannot make up new ones.
+/// A call that begins.
+#[derive(Clone, Copy, Debug)]
+pub struct Began<'a> {
+    /// `package.Service/Method` of the contract. All others are one name, so that callers cannot make
+    /// up new ones.
+    pub method: &'static str,
+    /// What the caller sent along. Holds its token, so none of it is told but what is asked for by
+    /// name.
+    pub headers: &'a HeaderMap,
+}
+
+/// Is told of calls.
 pub trait Observer: Debug + Send + Sync {
-    /// A call began.
-    fn began(&self, method: &'static str);
+    /// A call began; what is answered is told how it goes on.
+    fn began(&self, call: &Began<'_>) -> Box<dyn Running>;
 
-    /// The first message of its answer left.
-    fn first(&self, method: &'static str, after: Duration);
-
-    /// It ended, with the name of a gRPC code. `CANCELLED` as well where the client left.
-    fn ended(&self, method: &'static str, code: &'static str, after: Duration);
-
-    /// A call, or one article of it, failed for a reason of the contract (`QUEUE_FULL`).
+    /// One article of a corpus failed for a reason of the contract (`EMPTY_TEXT`).
     fn failed(&self, reason: &str);
+}
+
+/// Is told of one call, and of its end exactly once.
+pub trait Running: Debug + Send + Sync {
+    /// The first message of its answer left.
+    fn first(&mut self, after: Duration);
+
+    /// It ended, with the name of a gRPC code and a reason of the contract. `CANCELLED` as well where
+    /// the client left.
+    fn ended(&mut self, code: &'static str, reason: Option<&str>, after: Duration);
 }

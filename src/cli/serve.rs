@@ -93,7 +93,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         ..server::Config::default()
     };
     let config = arguments.connections.apply(config);
-    let config = arguments.security.apply(config)?;
+    let mut config = arguments.security.apply(config)?;
     security::warn(&config, arguments.addr);
     let classifier = arguments.model.classifier_with(engine, limits)?;
     // The workers take the cores; the transport needs little.
@@ -107,7 +107,8 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             .map_err(|error| format!("cannot listen on {}: {error}", arguments.addr))?;
         // Before the address is told, so that whoever reads it can stop the server cleanly.
         let stop = stop_signal()?;
-        let config = arguments.telemetry.start(&classifier, config).await?;
+        let telemetry = arguments.telemetry;
+        let telemetry = telemetry.start(&classifier, &mut config).await?;
         let model = classifier.engine().model();
         tracing::info!(
             address = %server::address(&listener)?,
@@ -118,6 +119,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             "listening"
         );
         server::serve(listener, classifier, config, stop).await?;
+        telemetry.finish().await;
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)
     })

@@ -28,7 +28,7 @@ pub(super) struct Rules {
     pub tokens: Option<Tokens>,
     /// How long a request message may be under way.
     pub message_timeout: Option<Duration>,
-    pub observer: Option<Arc<dyn Observer>>,
+    pub observers: Arc<[Arc<dyn Observer>]>,
 }
 
 /// Puts a gate before a service.
@@ -72,8 +72,8 @@ where
     }
 
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
-        let observer = self.rules.observer.clone();
-        let mut call = Call::begin(observer.clone(), request.uri().path());
+        let observers = Arc::clone(&self.rules.observers);
+        let mut call = Call::begin(&observers, request.uri().path(), request.headers());
         let activity = request.extensions().get::<Arc<Activity>>().cloned();
         let running = activity.map(Activity::call);
         if let Some(tokens) = &self.rules.tokens
@@ -82,7 +82,7 @@ where
             call.ended_with(&status);
             return std::future::ready(Ok(status.into_http())).boxed();
         }
-        request.extensions_mut().insert(Failures(observer));
+        request.extensions_mut().insert(Failures(observers));
         let request = match self.rules.message_timeout {
             None => request,
             Some(limit) => {

@@ -65,7 +65,7 @@ pub struct Config {
     /// How long the calls of such a connection may then go on; to their end if left out.
     pub age_grace: Option<Duration>,
     /// Who is told of calls.
-    pub observer: Option<Arc<dyn Observer>>,
+    pub observers: Vec<Arc<dyn Observer>>,
     /// How often the files of certificates and tokens are looked at.
     pub reload: Duration,
 }
@@ -89,7 +89,7 @@ impl Default for Config {
             idle: Some(Duration::from_secs(300)),
             age: None,
             age_grace: None,
-            observer: None,
+            observers: Vec::new(),
             reload: Duration::from_secs(2),
         }
     }
@@ -132,7 +132,7 @@ pub async fn serve(
     let gate = Gate::new(gate::Rules {
         tokens: config.tokens.clone(),
         message_timeout: config.message_timeout,
-        observer: config.observer.clone(),
+        observers: config.observers.clone().into(),
     });
     let rules = listener::Rules {
         tls: config.tls.clone(),

@@ -9,7 +9,7 @@ use tonic::Status;
 use tonic_types::StatusExt;
 
 use super::status;
-use crate::telemetry::Observer;
+use crate::telemetry::{Began, Observer, Running};
 
 /// The methods that are told apart. What else a caller asks for is one method.
 const METHODS: [&str; 7] = [
@@ -28,22 +28,19 @@ const OTHER: &str = "other";
 /// A call under way. One that is dropped before its end was cancelled.
 #[derive(Debug)]
 pub(super) struct Call {
-    observer: Option<Arc<dyn Observer>>,
-    method: &'static str,
+    /// Empty once the end has been told.
+    running: Vec<Box<dyn Running>>,
     began: Instant,
     first: bool,
 }
 
 impl Call {
-    pub fn begin(observer: Option<Arc<dyn Observer>>, path: &str) -> Self {
+    pub fn begin(observers: &[Arc<dyn Observer>], path: &str, headers: &HeaderMap) -> Self {
         let known = METHODS.into_iter().find(|m| path.get(1..) == Some(m));
         let method = known.unwrap_or(OTHER);
-        if let Some(observer) = &observer {
-            observer.began(method);
-        }
+        let call = Began { method, headers };
         Self {
-            observer,
-            method,
+            running: observers.iter().map(|o| o.began(&call)).collect(),
             began: Instant::now(),
             first: false,
         }
@@ -51,17 +48,16 @@ impl Call {
 
     /// A message leaves.
     pub fn message(&mut self) {
-        if let Some(observer) = &self.observer
-            && !self.first
-        {
+        if !self.first {
             self.first = true;
-            observer.first(self.method, self.began.elapsed());
+            let after = self.began.elapsed();
+            self.running.iter_mut().for_each(|r| r.first(after));
         }
     }
 
     /// These are the last headers, or say nothing of an end.
     pub fn ended(&mut self, headers: &HeaderMap) {
-        if self.observer.is_some()
+        if !self.running.is_empty()
             && let Some(status) = Status::from_header_map(headers)
         {
             self.ended_with(&status);
@@ -70,32 +66,33 @@ impl Call {
 
     /// It ends with a status.
     pub fn ended_with(&mut self, status: &Status) {
-        if let Some(observer) = self.observer.take() {
-            Failures(Some(Arc::clone(&observer))).count(status);
-            let code = status::name(status.code());
-            observer.ended(self.method, code, self.began.elapsed());
+        let info = status.get_details_error_info();
+        let reason = info.as_ref().map(|info| info.reason.as_str());
+        self.end(status::name(status.code()), reason);
+    }
+
+    fn end(&mut self, code: &'static str, reason: Option<&str>) {
+        let after = self.began.elapsed();
+        for mut running in self.running.drain(..) {
+            running.ended(code, reason, after);
         }
     }
 }
 
 impl Drop for Call {
     fn drop(&mut self) {
-        if let Some(observer) = self.observer.take() {
-            observer.ended(self.method, "CANCELLED", self.began.elapsed());
-        }
+        self.end("CANCELLED", None);
     }
 }
 
-/// Counts what fails. Stands among a request's extensions, for failures within an answer.
+/// Counts what fails within an answer. Stands among a request's extensions.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Failures(pub Option<Arc<dyn Observer>>);
+pub(super) struct Failures(pub Arc<[Arc<dyn Observer>]>);
 
 impl Failures {
     pub fn count(&self, status: &Status) {
-        if let Some(observer) = &self.0
-            && let Some(info) = status.get_details_error_info()
-        {
-            observer.failed(&info.reason);
+        if let Some(info) = status.get_details_error_info() {
+            self.0.iter().for_each(|o| o.failed(&info.reason));
         }
     }
 }

@@ -25,7 +25,7 @@ use prometheus_client::registry::Registry;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 
-use super::Observer;
+use super::{Began, Observer, Running};
 use crate::engine::{Counters, Engine};
 
 /// Readers at a time; Prometheus needs one.
@@ -60,15 +60,28 @@ struct Reason {
 
 type Histograms = Family<Method, Histogram, fn() -> Histogram>;
 
-/// All metrics.
-#[derive(Debug)]
-pub struct Metrics {
-    registry: Registry,
+/// What is counted of calls. Clones count together.
+#[derive(Clone, Debug)]
+struct Calls {
     requests: Family<Outcome, Counter>,
     running: Family<Method, Gauge>,
     durations: Histograms,
     firsts: Histograms,
     failures: Family<Reason, Counter>,
+}
+
+impl Calls {
+    fn failed(&self, reason: &str) {
+        let reason = reason.to_owned();
+        self.failures.get_or_create(&Reason { reason }).inc();
+    }
+}
+
+/// All metrics.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    calls: Calls,
 }
 
 /// How a value that is read from elsewhere behaves.
@@ -85,42 +98,39 @@ impl Metrics {
     pub fn new(engine: &Arc<Engine>) -> Self {
         let mut registry = Registry::with_prefix("copydesk");
         let histograms = || Histograms::new_with_constructor(|| Histogram::new(SECONDS));
-        let (durations, firsts) = (histograms(), histograms());
-        let (requests, running, failures) =
-            (Family::default(), Family::default(), Family::default());
+        let calls = Calls {
+            requests: Family::default(),
+            running: Family::default(),
+            durations: histograms(),
+            firsts: histograms(),
+            failures: Family::default(),
+        };
         registry.register(
             "requests",
             "Calls that ended, by method and gRPC code",
-            Family::clone(&requests),
+            Family::clone(&calls.requests),
         );
         registry.register(
             "requests_running",
             "Calls under way",
-            Family::clone(&running),
+            Family::clone(&calls.running),
         );
         registry.register(
             "request_duration_seconds",
             "From a call's headers to the end of its answer",
-            durations.clone(),
+            calls.durations.clone(),
         );
         registry.register(
             "first_message_seconds",
             "From a call's headers to the first message of its answer, which carries the first sentence",
-            firsts.clone(),
+            calls.firsts.clone(),
         );
         registry.register(
             "failures",
             "Calls and articles of corpora that failed, by reason of the contract",
-            Family::clone(&failures),
+            Family::clone(&calls.failures),
         );
-        let metrics = Self {
-            registry,
-            requests,
-            running,
-            durations,
-            firsts,
-            failures,
-        };
+        let metrics = Self { registry, calls };
         metrics.with_build(engine).with_engine(engine)
     }
 
@@ -303,25 +313,43 @@ fn plain(status: StatusCode, text: &'static str) -> Response<Full<Bytes>> {
 }
 
 impl Observer for Metrics {
-    fn began(&self, method: &'static str) {
-        self.running.get_or_create(&Method { method }).inc();
-    }
-
-    fn first(&self, method: &'static str, after: Duration) {
-        let firsts = self.firsts.get_or_create(&Method { method });
-        firsts.observe(after.as_secs_f64());
-    }
-
-    fn ended(&self, method: &'static str, code: &'static str, after: Duration) {
-        self.running.get_or_create(&Method { method }).dec();
-        let durations = self.durations.get_or_create(&Method { method });
-        durations.observe(after.as_secs_f64());
-        self.requests.get_or_create(&Outcome { method, code }).inc();
+    fn began(&self, call: &Began<'_>) -> Box<dyn Running> {
+        let (calls, method) = (self.calls.clone(), call.method);
+        calls.running.get_or_create(&Method { method }).inc();
+        Box::new(Call { calls, method })
     }
 
     fn failed(&self, reason: &str) {
-        let reason = reason.to_owned();
-        self.failures.get_or_create(&Reason { reason }).inc();
+        self.calls.failed(reason);
+    }
+}
+
+/// A call under way.
+#[derive(Debug)]
+struct Call {
+    calls: Calls,
+    method: &'static str,
+}
+
+impl Running for Call {
+    fn first(&mut self, after: Duration) {
+        let method = self.method;
+        let firsts = self.calls.firsts.get_or_create(&Method { method });
+        firsts.observe(after.as_secs_f64());
+    }
+
+    fn ended(&mut self, code: &'static str, reason: Option<&str>, after: Duration) {
+        let (calls, method) = (&self.calls, self.method);
+        calls.running.get_or_create(&Method { method }).dec();
+        let durations = calls.durations.get_or_create(&Method { method });
+        durations.observe(after.as_secs_f64());
+        calls
+            .requests
+            .get_or_create(&Outcome { method, code })
+            .inc();
+        if let Some(reason) = reason {
+            calls.failed(reason);
+        }
     }
 }
 

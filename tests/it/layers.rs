@@ -101,12 +101,13 @@ fn only_the_command_line_measures() {
 
 #[test]
 fn libraries_stay_in_their_rooms() {
-    let rooms: [(&str, &[&str]); 14] = [
+    let rooms: [(&str, &[&str]); 15] = [
         ("tonic::", &["grpc", "cli"]),
         ("rustls::", &["grpc"]),
         ("subtle::", &["grpc"]),
         ("prometheus_client::", &["telemetry"]),
         ("hyper::", &["telemetry"]),
+        ("opentelemetry", &["telemetry"]),
         ("webpki::", &["grpc"]),
         ("clap::", &["cli"]),
         ("candle_", &["model"]),

@@ -6,6 +6,8 @@ mod connections;
 mod metrics;
 mod reasons;
 mod tls;
+#[cfg(feature = "otel")]
+mod traces;
 
 use std::net::SocketAddr;
 use std::time::Duration;

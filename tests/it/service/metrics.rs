@@ -4,8 +4,8 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
-use copydesk::telemetry::Observer;
 use copydesk::telemetry::metrics::Metrics;
+use copydesk::telemetry::{Began, Observer};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -37,7 +37,7 @@ async fn metrics_are_true_to_the_calls() {
     let engine = classifier.engine().clone();
     let metrics = Arc::new(Metrics::new(&engine));
     let config = server::Config {
-        observer: Some(Arc::clone(&metrics) as Arc<dyn Observer>),
+        observers: vec![Arc::clone(&metrics) as Arc<dyn Observer>],
         ..server::Config::default()
     };
     let running = Running::start(classifier, config).await;
@@ -131,7 +131,7 @@ async fn made_up_methods_are_one() {
     let classifier = tiny_classifier();
     let metrics = Arc::new(Metrics::new(classifier.engine()));
     let config = server::Config {
-        observer: Some(Arc::clone(&metrics) as Arc<dyn Observer>),
+        observers: vec![Arc::clone(&metrics) as Arc<dyn Observer>],
         ..server::Config::default()
     };
     let running = Running::start(classifier, config).await;
@@ -184,9 +184,13 @@ fn the_dashboard_asks_only_for_what_there_is() {
     let parsed: serde_json::Value = serde_json::from_str(dashboard).expect("JSON");
     let known = Metrics::new(tiny_classifier().engine());
     let method = ARTICLE;
-    known.began(method);
-    known.first(method, Duration::ZERO);
-    known.ended(method, "OK", Duration::ZERO);
+    let headers = http::HeaderMap::new();
+    let mut call = known.began(&Began {
+        method,
+        headers: &headers,
+    });
+    call.first(Duration::ZERO);
+    call.ended("OK", None, Duration::ZERO);
     known.failed("QUEUE_FULL");
     let text = known.text().expect("text");
     let panels = parsed["panels"].as_array().expect("panels");
