@@ -27,3 +27,11 @@ proto:
 # Train the default model; see training/README.md.
 train data base:
     python training/train.py --data {{data}} --base {{base}} --out models/news-en
+
+# Known holes, licences and sources of all packages; builds cargo-deny where it is missing.
+deny *checks:
+    .ci/deny {{checks}}
+
+# THIRD-PARTY.txt anew, after a change of Cargo.lock.
+licenses:
+    .ci/licenses

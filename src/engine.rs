@@ -292,6 +292,11 @@ impl Engine {
         lock(&self.shared.rate).per_second() * workers
     }
 
+    /// For how long the first window of the queue has waited.
+    pub fn oldest(&self) -> Option<Duration> {
+        Some(self.shared.queue.oldest()?.elapsed())
+    }
+
     /// Batches that failed in a row, up to now.
     pub fn failures_in_a_row(&self) -> u64 {
         self.shared.failing.load(Ordering::Relaxed)

@@ -1,14 +1,23 @@
 //! The service over gRPC: converts requests and answers, maps errors to statuses, and runs the
 //! server. Decides nothing about articles.
 
+mod activity;
+mod arrival;
+pub mod auth;
 pub mod client;
 mod convert;
 mod corpus;
 mod deadline;
+mod gate;
 mod gauges;
+mod listener;
+mod pem;
+mod reload;
 pub mod server;
 mod service;
 pub mod status;
+pub mod tls;
+mod watched;
 
 pub use self::gauges::Gauges;
 pub use self::service::Service;

@@ -6,7 +6,7 @@
 //! An article flows one way, and so do the imports:
 //!
 //! ```text
-//! main → cli → bench → grpc → classifier → engine → model → encode → {party, quote, segment, article, answer}
+//! main → cli → bench → grpc → telemetry → classifier → engine → model → encode → {party, quote, segment, article, answer}
 //! ```
 //!
 //! - [`article`]: what comes in, its limits, what is refused;
@@ -16,6 +16,7 @@
 //! - `hub`, with the feature of its name: models from the Hugging Face Hub;
 //! - [`engine`]: the bounded queue and the worker threads;
 //! - [`classifier`]: an article → a stream of answered sentences, then a summary;
+//! - `telemetry`, with the service: what the server tells of itself;
 //! - `bench`, with the feature of its name: measures all of it, for the command line alone;
 //! - [`answer`]: what comes back, and its JSON; [`span`]: places in a text, counted three ways.
 
@@ -39,6 +40,8 @@ pub mod quote;
 pub mod render;
 pub mod segment;
 pub mod span;
+#[cfg(feature = "grpc")]
+pub mod telemetry;
 
 pub use answer::{Event, Sentence, Summary};
 pub use article::{Article, Body, Limits, Parties, Party};

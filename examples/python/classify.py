@@ -54,17 +54,28 @@ def main() -> int:
     parser.add_argument("files", metavar="FILE", nargs="+", help="plain text or .jsonl; - is stdin")
     parser.add_argument("--server", metavar="URL", default="http://127.0.0.1:50051")
     parser.add_argument("--root-certificates", metavar="FILE", type=Path, help="PEM, with https://")
+    parser.add_argument("--certificate", metavar="FILE", type=Path, help="PEM, for the server")
+    parser.add_argument("--key", metavar="FILE", type=Path, help="PEM, of --certificate")
+    parser.add_argument("--token-file", metavar="FILE", type=Path, help="what lets the client in")
     parser.add_argument("--timeout", metavar="SECONDS", type=float, default=300.0)
     parser.add_argument("--min-confidence", metavar="0..1", type=float)
     parser.add_argument("--format", choices=("text", "jsonl"), default="text")
     arguments = parser.parse_args()
     options = ClassifyOptions(min_confidence=arguments.min_confidence)
-    roots = arguments.root_certificates
+    roots, token = arguments.root_certificates, arguments.token_file
+    if bool(arguments.certificate) != bool(arguments.key):
+        parser.error("--certificate and --key go together")
+    certificate = arguments.certificate and (
+        arguments.certificate.read_bytes(),
+        arguments.key.read_bytes(),
+    )
     items = (item for name in arguments.files for item in read(name))
     answer = page if arguments.format == "text" else json_lines
     with Client(
         arguments.server,
         root_certificates=roots.read_bytes() if roots else None,
+        certificate=certificate,
+        token=token.read_text(encoding="utf-8").strip() if token else None,
         timeout=arguments.timeout,
     ) as client:
         try:

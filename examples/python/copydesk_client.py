@@ -71,6 +71,9 @@ ANSWER_BYTES = 64 << 20
 # What gRPC keeps of a request so that it can send it again; above `Limits.request_bytes`.
 RETRY_BYTES = 16 << 20
 
+# Where nobody is on the way who could read a token.
+LOOPBACK = ("localhost", "127.0.0.1", "::1")
+
 # Seconds between two tries, at most, unless the server asks for more.
 LONGEST_PAUSE = 5.0
 
@@ -151,7 +154,9 @@ class Client:
     """A client of one server; connects with the first call.
 
     `url` is http://host:port, or https://host:port for TLS; `root_certificates` (PEM) then stands
-    in for the authorities that gRPC trusts. `timeout` is in seconds: for one article, all tries
+    in for the authorities that gRPC trusts, and `certificate` (PEM, with its key) is shown to a
+    server that asks for one. `token` is what lets the client in where the server asks for that; it
+    goes over TLS or stays on this machine. `timeout` is in seconds: for one article, all tries
     together; of `classify_all`, for one stream. `tries` without any progress are made at most.
     `service_config` is the JSON by which gRPC itself tries again, or None for none.
     """
@@ -161,6 +166,8 @@ class Client:
         url: str = "http://127.0.0.1:50051",
         *,
         root_certificates: bytes | None = None,
+        certificate: tuple[bytes, bytes] | None = None,
+        token: str | None = None,
         timeout: float = 300.0,
         tries: int = 6,
         service_config: Path | None = SERVICE_CONFIG,
@@ -169,6 +176,8 @@ class Client:
         if parts.scheme not in ("http", "https") or not parts.hostname:
             raise ValueError(f"{url!r} is no address of a server; use http://host:port")
         tls = parts.scheme == "https"
+        if token and not tls and parts.hostname not in LOOPBACK:
+            raise ValueError(f"{url!r} is plain text, where everyone on the way could read the token")
         target = parts.netloc if parts.port else f"{parts.netloc}:{443 if tls else 80}"
         options: list[tuple[str, Any]] = [
             ("grpc.max_receive_message_length", ANSWER_BYTES),
@@ -183,12 +192,14 @@ class Client:
         if service_config:
             options.append(("grpc.service_config", service_config.read_text(encoding="utf-8")))
         if tls:
-            credentials = grpc.ssl_channel_credentials(root_certificates)
+            chain, key = certificate or (None, None)
+            credentials = grpc.ssl_channel_credentials(root_certificates, key, chain)
             self._channel = grpc.secure_channel(target, credentials, options)
         else:
             self._channel = grpc.insecure_channel(target, options)
         self._service = classifier_pb2_grpc.ClassifierServiceStub(self._channel)
         self._health = health_pb2_grpc.HealthStub(self._channel)
+        self._metadata = (("authorization", f"Bearer {token}"),) if token else ()
         self._timeout = timeout
         self._tries = tries
 
@@ -221,7 +232,9 @@ class Client:
         request = classifier_pb2.GetModelRequest()
         try:
             answer: classifier_pb2.GetModelResponse
-            answer = self._service.GetModel(request, timeout=self._timeout)
+            answer = self._service.GetModel(
+                request, timeout=self._timeout, metadata=self._metadata
+            )
         except grpc.RpcError as error:
             raise CopydeskError.of_call(error) from None
         return answer
@@ -251,7 +264,8 @@ class Client:
         end = time.monotonic() + self._timeout
         tries = _Tries(self._tries, end)
         while True:
-            call = self._service.ClassifyArticle(request, timeout=max(end - time.monotonic(), 0.0))
+            left = max(end - time.monotonic(), 0.0)
+            call = self._service.ClassifyArticle(request, timeout=left, metadata=self._metadata)
             try:
                 for message in call:
                     # Whatever a later version may send beside these is passed over.
@@ -291,7 +305,9 @@ class Client:
                     classifier_pb2.ClassifyArticlesRequest(article=article, options=options)
                     for article in corpus.unanswered()
                 )
-                call = self._service.ClassifyArticles(requests, timeout=self._timeout)
+                call = self._service.ClassifyArticles(
+                    requests, timeout=self._timeout, metadata=self._metadata
+                )
                 sentences: list[Sentence] = []
                 progress = False
                 try:

@@ -131,6 +131,38 @@ pub(super) struct Arguments {
     )]
     tls_ca: Option<PathBuf>,
 
+    /// With --server https://…: show this certificate (PEM) to a server that asks for one.
+    #[cfg(feature = "grpc")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_key",
+        env = "COPYDESK_CLIENT_TLS_CERT",
+        help_heading = "Server"
+    )]
+    tls_cert: Option<PathBuf>,
+
+    /// The private key (PEM) of --tls-cert.
+    #[cfg(feature = "grpc")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        requires = "tls_cert",
+        env = "COPYDESK_CLIENT_TLS_KEY",
+        help_heading = "Server"
+    )]
+    tls_key: Option<PathBuf>,
+
+    /// With --server: a file with the token that the server asks for.
+    #[cfg(feature = "grpc")]
+    #[arg(
+        long,
+        value_name = "FILE",
+        env = "COPYDESK_TOKEN_FILE",
+        help_heading = "Server"
+    )]
+    token_file: Option<PathBuf>,
+
     #[command(flatten)]
     model: ModelArguments,
 }
@@ -167,8 +199,11 @@ struct Work {
 /// Whether the arguments themselves are wrong, rather than what they name.
 #[cfg(feature = "grpc")]
 fn is_usage(error: &Failure) -> bool {
-    use client::ConnectError::{Plain, Url};
-    matches!(error.downcast_ref(), Some(Url { .. } | Plain { .. }))
+    use client::ConnectError::{Exposed, Plain, Url};
+    matches!(
+        error.downcast_ref(),
+        Some(Url { .. } | Plain { .. } | Exposed { .. })
+    )
 }
 
 #[cfg(not(feature = "grpc"))]
@@ -179,8 +214,23 @@ fn is_usage(_: &Failure) -> bool {
 #[cfg(feature = "grpc")]
 fn authority(file: &std::path::Path) -> Result<client::Authority, Failure> {
     let place = file.display();
-    let pem = std::fs::read(file).map_err(|error| format!("--tls-ca {place}: {error}"))?;
+    let pem = read("--tls-ca", file)?;
     client::Authority::from_pem(&pem).map_err(|error| format!("--tls-ca {place}: {error}").into())
+}
+
+#[cfg(feature = "grpc")]
+fn token(file: &std::path::Path) -> Result<client::Token, Failure> {
+    let place = file.display();
+    let bytes = read("--token-file", file)?;
+    let text = std::str::from_utf8(&bytes)
+        .map_err(|_| format!("--token-file {place}: is not UTF-8 text"))?;
+    client::Token::from_file(text).map_err(|error| format!("--token-file {place}: {error}").into())
+}
+
+#[cfg(feature = "grpc")]
+fn read(flag: &str, file: &std::path::Path) -> Result<Vec<u8>, Failure> {
+    let place = file.display();
+    std::fs::read(file).map_err(|error| format!("{flag} {place}: {error}").into())
 }
 
 /// The columns of the tables, for `--help`.
@@ -258,12 +308,28 @@ impl Arguments {
             let config = client::Config {
                 timeout,
                 authority: self.tls_ca.as_deref().map(authority).transpose()?,
+                certificate: self.certificate()?,
+                token: self.token_file.as_deref().map(token).transpose()?,
                 ..client::Config::default()
             };
             let client = client::Client::new(&self.server, config)?;
             return Ok(Answerer::Servers(client, self.server.len()));
         }
         Ok(Answerer::Here(self.model.classifier()?))
+    }
+
+    #[cfg(feature = "grpc")]
+    fn certificate(&self) -> Result<Option<client::Certificate>, Failure> {
+        use client::BadCertificate::{Certificate, Key};
+        let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else {
+            return Ok(None);
+        };
+        let pem = (read("--tls-cert", certificate)?, read("--tls-key", key)?);
+        let read = client::Certificate::from_pem(&pem.0, &pem.1);
+        Ok(Some(read.map_err(|error| match error {
+            Certificate(error) => format!("--tls-cert {}: {error}", certificate.display()),
+            Key(error) => format!("--tls-key {}: {error}", key.display()),
+        })?))
     }
 
     /// Whether several servers answer, which may then differ.

@@ -1,5 +1,9 @@
 //! `copydesk serve`: the service, until SIGTERM or SIGINT.
 
+mod limits;
+mod security;
+mod telemetry;
+
 use std::io::IsTerminal;
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -9,6 +13,9 @@ use clap::{Args, ValueEnum};
 use tokio::net::TcpListener;
 use tracing_subscriber::EnvFilter;
 
+use self::limits::{ArticleLimits, ConnectionLimits};
+use self::security::Security;
+use self::telemetry::Telemetry;
 use super::Failure;
 use super::setup::ModelArguments;
 use crate::article::Limits;
@@ -47,25 +54,17 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "SECONDS", default_value_t = engine::Config::default().max_wait.as_secs_f32(), env = "COPYDESK_MAX_WAIT", value_parser = seconds, help_heading = "Limits")]
     max_wait: f32,
 
-    /// Bytes of an article's text.
-    #[arg(long, value_name = "BYTES", default_value_t = Limits::default().text_bytes, env = "COPYDESK_MAX_TEXT_BYTES", help_heading = "Limits")]
-    max_text_bytes: usize,
+    #[command(flatten)]
+    articles: ArticleLimits,
 
-    /// Sentences of an article.
-    #[arg(long, value_name = "N", default_value_t = Limits::default().sentences, env = "COPYDESK_MAX_SENTENCES", help_heading = "Limits")]
-    max_sentences: usize,
+    #[command(flatten)]
+    connections: ConnectionLimits,
 
-    /// Parties named in one request.
-    #[arg(long, value_name = "N", default_value_t = Limits::default().parties, env = "COPYDESK_MAX_PARTIES", help_heading = "Limits")]
-    max_parties: usize,
+    #[command(flatten)]
+    security: Security,
 
-    /// Bytes of a request message; what is larger is refused before it is read.
-    #[arg(long, value_name = "BYTES", default_value_t = server::Config::default().request_bytes, env = "COPYDESK_MAX_REQUEST_BYTES", help_heading = "Limits")]
-    max_request_bytes: usize,
-
-    /// Calls under way on one connection.
-    #[arg(long, value_name = "N", default_value_t = server::Config::default().streams, env = "COPYDESK_MAX_STREAMS", help_heading = "Limits")]
-    max_streams: u32,
+    #[command(flatten)]
+    telemetry: Telemetry,
 
     /// Calls under way altogether; callers beyond are refused with UNAVAILABLE.
     #[arg(long, value_name = "N", default_value_t = server::Config::default().calls, env = "COPYDESK_MAX_CALLS", help_heading = "Limits")]
@@ -97,12 +96,7 @@ enum LogFormat {
 /// Runs the server; 0 when it was asked to stop.
 pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     log(&arguments.log, arguments.log_format)?;
-    let limits = Limits {
-        text_bytes: arguments.max_text_bytes,
-        sentences: arguments.max_sentences,
-        parties: arguments.max_parties,
-        ..Limits::default()
-    };
+    let limits = Limits::from(&arguments.articles);
     let engine = engine::Config {
         max_batch_tokens: arguments.max_batch_tokens,
         max_queue_tokens: arguments.max_queue_tokens,
@@ -110,12 +104,14 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
         ..engine::Config::default()
     };
     let config = server::Config {
-        request_bytes: arguments.max_request_bytes,
-        streams: arguments.max_streams,
         calls: arguments.max_calls,
         drain_wait: Duration::from_secs(arguments.drain_wait),
         drain_timeout: Duration::from_secs(arguments.drain_timeout),
+        ..server::Config::default()
     };
+    let config = arguments.connections.apply(config);
+    let mut config = arguments.security.apply(config)?;
+    security::warn(&config, arguments.addr);
     let classifier = arguments.model.classifier_with(engine, limits)?;
     // The workers take the cores; the transport needs little.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -128,6 +124,8 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             .map_err(|error| format!("cannot listen on {}: {error}", arguments.addr))?;
         // Before the address is told, so that whoever reads it can stop the server cleanly.
         let stop = stop_signal()?;
+        let telemetry = arguments.telemetry;
+        let telemetry = telemetry.start(&classifier, &mut config).await?;
         let model = classifier.engine().model();
         tracing::info!(
             address = %server::address(&listener)?,
@@ -138,6 +136,7 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             "listening"
         );
         server::serve(listener, classifier, config, stop).await?;
+        telemetry.finish().await;
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)
     })

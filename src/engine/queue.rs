@@ -92,6 +92,13 @@ impl Queue {
         }
     }
 
+    /// When the first of those that wait entered.
+    pub fn oldest(&self) -> Option<Instant> {
+        let state = self.lock();
+        let firsts = state.lanes.values().filter_map(VecDeque::front);
+        firsts.map(|job| job.entered).min()
+    }
+
     /// Ends the queue; what waits is answered by dropping it.
     pub fn close(&self) {
         let mut state = self.lock();

@@ -4,6 +4,7 @@
 
 mod authority;
 mod backend;
+mod identity;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,9 +12,11 @@ use std::time::{Duration, Instant};
 
 use tonic::{Code, Status};
 
-pub use self::authority::{Authority, Unreadable};
+pub use self::authority::Authority;
 use self::backend::Backend;
+pub use self::identity::{BadCertificate, Certificate, Token};
 use super::convert;
+pub use super::pem::Unreadable;
 use super::status::{PUSHBACK, deadline_exceeded};
 use crate::answer::{ModelIdentity, Sentence, Summary};
 use crate::article::Article;
@@ -27,6 +30,10 @@ pub struct Config {
     pub tries: u32,
     /// Who may vouch for a server at `https://`: this authority alone, or the public ones.
     pub authority: Option<Authority>,
+    /// Who the client is, for servers that ask for a certificate.
+    pub certificate: Option<Certificate>,
+    /// What lets it in, for servers that ask for a token.
+    pub token: Option<Token>,
 }
 
 impl Default for Config {
@@ -35,6 +42,8 @@ impl Default for Config {
             timeout: Duration::from_secs(300),
             tries: 6,
             authority: None,
+            certificate: None,
+            token: None,
         }
     }
 }
@@ -48,11 +57,22 @@ pub enum ConnectError {
         /// As given.
         url: String,
     },
-    /// An authority for a server that shows no certificate.
+    /// Certificates for a server that shows and reads none.
     #[error(
-        "{url:?} is plain text, where no certificate is looked at; use https:// or leave --tls-ca out"
+        "{url:?} is plain text, where no certificate is looked at; use https:// or leave {flags} out"
     )]
     Plain {
+        /// As given.
+        url: String,
+        /// What makes no sense there.
+        flags: &'static str,
+    },
+    /// A token that everyone on the way could read.
+    #[error(
+        "{url:?} is plain text, where everyone on the way could read the token; use https:// (or a \
+         loopback address)"
+    )]
+    Exposed {
         /// As given.
         url: String,
     },
@@ -78,15 +98,13 @@ impl Client {
     ///
     /// # Errors
     ///
-    /// When an address is none, or plain text with an authority. Whether a server answers shows with the first call.
+    /// When an address is none, or plain text with certificates or a token. Whether a server answers shows with the first call.
     pub fn new<U: AsRef<str>>(urls: &[U], config: Config) -> Result<Self, ConnectError> {
         if urls.is_empty() {
             let url = String::new();
             return Err(ConnectError::Url { url });
         }
-        let backends = urls
-            .iter()
-            .map(|url| Backend::new(url.as_ref(), config.authority.as_ref()));
+        let backends = urls.iter().map(|url| Backend::new(url.as_ref(), &config));
         Ok(Self {
             backends: Arc::new(backends.collect::<Result<_, _>>()?),
             turn: Arc::default(),

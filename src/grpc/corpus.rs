@@ -14,6 +14,7 @@ use super::deadline::within;
 use super::gauges::Open;
 use super::pb::{self, classify_articles_response};
 use super::service::{Service, next};
+use super::watched::Failures;
 use super::{convert, status};
 use crate::answer::Event;
 use crate::article::{Invalid, Reason};
@@ -33,6 +34,7 @@ pub(super) struct Corpus {
     out: mpsc::Sender<Message>,
     seen: Seen,
     index: i64,
+    failures: Failures,
 }
 
 /// Why a call ends before its articles do.
@@ -48,7 +50,7 @@ impl Corpus {
     pub fn answers(
         service: Service,
         deadline: Option<Instant>,
-        open: Open,
+        (open, failures): (Open, Failures),
         first: Option<(pb::ClassifyArticlesRequest, Lane)>,
         requests: Streaming<pb::ClassifyArticlesRequest>,
     ) -> impl Stream<Item = Result<Message, Status>> + Send + use<> {
@@ -60,6 +62,7 @@ impl Corpus {
             out,
             seen: Seen::default(),
             index: 0,
+            failures,
         };
         let work = Work(tokio::spawn(async move {
             let _open = open;
@@ -114,12 +117,12 @@ impl Corpus {
         let id = request.article.as_ref().map(|a| a.id.clone());
         let id = id.unwrap_or_default();
         match self.start(&id, request, admitted).await {
-            Err(error) => self.send(&id, failure(error)?).await?,
+            Err(error) => self.send(&id, self.failure(error)?).await?,
             Ok(mut answer) => {
                 while let Some(event) = next(&mut answer, self.deadline).await {
                     let message = match event {
                         Ok(event) => self::event(event),
-                        Err(error) => failure(error)?,
+                        Err(error) => self.failure(error)?,
                     };
                     self.send(&id, message).await?;
                 }
@@ -127,6 +130,24 @@ impl Corpus {
         }
         self.index += 1;
         Ok(())
+    }
+
+    /// The status with which `ClassifyArticle` would have failed, as a message. A deadline is the
+    /// call's, not the article's, and ends it.
+    fn failure(&self, error: ClassifyError) -> Result<classify_articles_response::Event, End> {
+        if error == ClassifyError::Engine(EngineError::Expired) {
+            return Err(late());
+        }
+        let status = status::classify(&error);
+        self.failures.count(&status);
+        let wire = <tonic_types::pb::Status as prost::Message>::decode(status.details());
+        // Details hold the whole `google.rpc.Status`; one without details is made from its parts.
+        let wire = wire.unwrap_or_else(|_| tonic_types::pb::Status {
+            code: status.code() as i32,
+            message: status.message().to_owned(),
+            details: Vec::new(),
+        });
+        Ok(classify_articles_response::Event::Error(wire))
     }
 
     async fn start(
@@ -174,23 +195,6 @@ fn event(event: Event) -> classify_articles_response::Event {
         Event::Sentence(s) => Message::Sentence(convert::sentence(*s)),
         Event::Summary(s) => Message::Summary(convert::summary(*s)),
     }
-}
-
-/// The status with which `ClassifyArticle` would have failed, as a message. A deadline is the
-/// call's, not the article's, and ends it.
-fn failure(error: ClassifyError) -> Result<classify_articles_response::Event, End> {
-    if error == ClassifyError::Engine(EngineError::Expired) {
-        return Err(late());
-    }
-    let status = status::classify(&error);
-    let wire = <tonic_types::pb::Status as prost::Message>::decode(status.details());
-    // Details hold the whole `google.rpc.Status`; one without details is made from its parts.
-    let wire = wire.unwrap_or_else(|_| tonic_types::pb::Status {
-        code: status.code() as i32,
-        message: status.message().to_owned(),
-        details: Vec::new(),
-    });
-    Ok(classify_articles_response::Event::Error(wire))
 }
 
 /// A task that ends when it is dropped.

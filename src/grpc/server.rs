@@ -7,20 +7,27 @@ use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tonic::transport::Server;
-use tonic::transport::server::TcpIncoming;
 use tonic_health::ServingStatus;
 use tonic_health::server::HealthReporter;
 use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer, ExposeHeaders};
 
+pub use super::listener::Connections;
+
 use super::Service;
+use super::auth::Tokens;
 use super::deadline::Deadlines;
+use super::gate::{self, Gate};
+use super::listener;
 use super::pb::FILE_DESCRIPTOR_SET;
 use super::pb::classifier_service_server::ClassifierServiceServer;
+use super::tls::Tls;
 use crate::answer::Event;
 use crate::article::{Article, Body};
 use crate::classifier::{Classifier, Options};
 use crate::engine::Engine;
+use crate::telemetry::Observer;
 
 /// The service's full name, as health checks ask for it.
 pub const SERVICE: &str = "copydesk.v1.ClassifierService";
@@ -32,7 +39,7 @@ const FAILURES: u64 = 3;
 const PROBE: Duration = Duration::from_secs(1);
 
 /// How the server runs.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Config {
     /// Bytes of one request message.
     pub request_bytes: usize,
@@ -46,6 +53,32 @@ pub struct Config {
     pub drain_wait: Duration,
     /// How long running calls may take to end once the server stops.
     pub drain_timeout: Duration,
+    /// TLS; plain text without.
+    pub tls: Option<Tls>,
+    /// Who may call; anyone if left out.
+    pub tokens: Option<Tokens>,
+    /// Whether the contract is told to whoever asks.
+    pub reflection: bool,
+    /// Connections at a time.
+    pub connections: Arc<Connections>,
+    /// Bytes of a call's headers.
+    pub header_bytes: u32,
+    /// How long a request message may be under way; as long as it likes if left out.
+    pub message_timeout: Option<Duration>,
+    /// How often a silent client is asked whether it is still there; never if left out.
+    pub keepalive_interval: Option<Duration>,
+    /// How long it may take to answer that.
+    pub keepalive_timeout: Duration,
+    /// How long a connection may be without calls; for ever if left out.
+    pub idle: Option<Duration>,
+    /// After how long a connection takes no new calls; never if left out.
+    pub age: Option<Duration>,
+    /// How long the calls of such a connection may then go on; to their end if left out.
+    pub age_grace: Option<Duration>,
+    /// Who is told of calls.
+    pub observers: Vec<Arc<dyn Observer>>,
+    /// How often the files of certificates and tokens are looked at.
+    pub reload: Duration,
 }
 
 impl Default for Config {
@@ -58,9 +91,25 @@ impl Default for Config {
             calls: 1024,
             drain_wait: Duration::ZERO,
             drain_timeout: Duration::from_secs(30),
+            tls: None,
+            tokens: None,
+            reflection: true,
+            connections: Arc::new(Connections::new(CONNECTIONS)),
+            header_bytes: 16 << 10,
+            message_timeout: Some(Duration::from_secs(30)),
+            keepalive_interval: Some(Duration::from_secs(60)),
+            keepalive_timeout: Duration::from_secs(20),
+            idle: Some(Duration::from_secs(300)),
+            age: None,
+            age_grace: None,
+            observers: Vec::new(),
+            reload: Duration::from_secs(2),
         }
     }
 }
+
+/// Connections at a time, if nothing else is said.
+pub const CONNECTIONS: usize = 1000;
 
 /// Why the server ended.
 #[derive(Debug, thiserror::Error)]
@@ -107,26 +156,54 @@ pub async fn serve_service(
     let classifier_service = ClassifierServiceServer::new(service.clone())
         .max_decoding_message_size(config.request_bytes);
 
+    let gate = Gate::new(gate::Rules {
+        tokens: config.tokens.clone(),
+        message_timeout: config.message_timeout,
+        observers: config.observers.clone().into(),
+    });
+    let rules = listener::Rules {
+        tls: config.tls.clone(),
+        connections: Arc::clone(&config.connections),
+        idle: config.idle,
+    };
+    let reflected = |yes: bool| yes.then(reflection);
+    let v1 = reflected(config.reflection)
+        .map(|r| r.build_v1())
+        .transpose()?;
+    // The name by which grpcio's own reflection client still asks.
+    let v1alpha = reflected(config.reflection)
+        .map(|r| r.build_v1alpha())
+        .transpose()?;
+    // Ends with this function.
+    let _files = watch_files(&config);
+
     let (stopping, stops) = watch::channel(false);
     let classifier = service.classifier().clone();
     let warm = tokio::spawn(keep_health(health.clone(), classifier, stops));
     let (stop, mut stopped) = watch::channel(false);
-    // Sentences are small messages; none waits for the acknowledgement of the one before.
-    let incoming = TcpIncoming::from(listener).with_nodelay(Some(true));
-    let server = Server::builder()
+    let mut server = Server::builder()
         .accept_http1(true)
         .max_concurrent_streams(config.streams)
-        .http2_keepalive_interval(Some(Duration::from_secs(60)))
+        .http2_keepalive_interval(config.keepalive_interval)
+        .http2_keepalive_timeout(Some(config.keepalive_timeout))
+        .http2_max_header_list_size(config.header_bytes);
+    if let Some(age) = config.age {
+        server = server.max_connection_age(age);
+    }
+    if let Some(grace) = config.age_grace {
+        server = server.max_connection_age_grace(grace);
+    }
+    let server = server
         // Outermost, so that browsers see its headers on every answer.
         .layer(cors())
         .layer(tonic_web::GrpcWebLayer::new())
+        .layer(gate)
         .layer(Deadlines)
         .add_service(health_service)
-        .add_service(reflection().build_v1()?)
-        // The name by which grpcio's own reflection client still asks.
-        .add_service(reflection().build_v1alpha()?)
+        .add_optional_service(v1)
+        .add_optional_service(v1alpha)
         .add_service(classifier_service)
-        .serve_with_incoming_shutdown(incoming, async move {
+        .serve_with_incoming_shutdown(listener::accept(listener, rules), async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         });
     let drain = async {
@@ -169,6 +246,18 @@ pub async fn serve_service(
         }
         error = warm => Err(error),
     }
+}
+
+/// Looks at the files that may change while the server runs.
+fn watch_files(config: &Config) -> JoinSet<()> {
+    let mut watchers = JoinSet::new();
+    if let Some(tls) = &config.tls {
+        watchers.spawn(tls.clone().watch(config.reload));
+    }
+    if let Some(tokens) = &config.tokens {
+        watchers.spawn(tokens.clone().watch(config.reload));
+    }
+    watchers
 }
 
 /// Warms the model up, then keeps health true to it.

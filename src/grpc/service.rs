@@ -13,6 +13,7 @@ use super::deadline::{self, within};
 use super::gauges::{Gauges, Kind, Open};
 use super::pb::classifier_service_server::ClassifierService;
 use super::pb::{self, classify_article_response};
+use super::watched::Failures;
 use super::{convert, status};
 use crate::answer::Event;
 use crate::article::{Article, Body};
@@ -158,6 +159,11 @@ impl ClassifierService for Service {
         &self,
         request: Request<Streaming<pb::ClassifyArticlesRequest>>,
     ) -> Result<Response<Self::ClassifyArticlesStream>, Status> {
+        let failures = request
+            .extensions()
+            .get::<Failures>()
+            .cloned()
+            .unwrap_or_default();
         let (deadline, open) = (deadline::of(&request), self.gauges.open(Kind::Corpus));
         let mut requests = request.into_inner();
         let first = match self.read(&mut requests, deadline).await? {
@@ -168,7 +174,7 @@ impl ClassifierService for Service {
                 Some((first, admitted))
             }
         };
-        let answers = Corpus::answers(self.clone(), deadline, open, first, requests);
+        let answers = Corpus::answers(self.clone(), deadline, (open, failures), first, requests);
         Ok(Response::new(answers.boxed()))
     }
 

@@ -71,6 +71,21 @@ pub fn deadline_exceeded() -> Status {
     Status::with_error_details(Code::DeadlineExceeded, message, info("DEADLINE_EXCEEDED"))
 }
 
+/// No token, or none that is known: `UNAUTHENTICATED`.
+pub fn unauthenticated() -> Status {
+    let message = "no valid token; send the header `authorization: Bearer TOKEN`";
+    Status::with_error_details(Code::Unauthenticated, message, info("UNAUTHENTICATED"))
+}
+
+/// A request message did not arrive in time: `DEADLINE_EXCEEDED`.
+pub fn too_slow(limit: Duration) -> Status {
+    let message = format!(
+        "a request message took longer than {} s to arrive",
+        limit.as_secs_f32()
+    );
+    Status::with_error_details(Code::DeadlineExceeded, message, info("REQUEST_TOO_SLOW"))
+}
+
 /// A code's name in the gRPC specification.
 pub fn name(code: Code) -> &'static str {
     match code {

@@ -1,6 +1,13 @@
 //! The service through a real socket: answers, and every error of the contract.
 
+mod auth;
+mod connections;
+#[cfg(feature = "metrics")]
+mod metrics;
 mod reasons;
+mod tls;
+#[cfg(feature = "otel")]
+mod traces;
 
 use std::net::SocketAddr;
 use std::time::Duration;

@@ -184,3 +184,34 @@ async fn plain_text_needs_no_authority() {
     let output = secured.classify(&url, &["--tls-ca", &ca], &[]);
     fails(&output, 2, &[&url, "use https:// or leave --tls-ca out"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_and_tokens_that_are_none_are_told() {
+    let secured = Secured::start().await;
+    let (ca, key) = (&secured.ca, &secured.key);
+    let show = |path: &PathBuf| path.display().to_string();
+    let ask = |url: &str, flags: &[&str]| secured.classify(url, flags, &[]);
+    let flags = ["--tls-cert", &show(key), "--tls-key", &show(key)];
+    let expect = &["--tls-cert", "key.pem", "holds no certificate"];
+    fails(&ask(&secured.url, &flags), 1, expect);
+    let flags = ["--tls-cert", &show(ca), "--tls-key", &show(ca)];
+    let expect = &["--tls-key", "ca.pem", "holds no private key"];
+    fails(&ask(&secured.url, &flags), 1, expect);
+    let alone = ask(&secured.url, &["--tls-cert", &show(ca)]);
+    assert_eq!(alone.status.code(), Some(2), "a certificate without a key");
+    let plain = secured.url.replace("https://", "http://");
+    let flags = ["--tls-cert", &show(ca), "--tls-key", &show(key)];
+    let expect = &[&*plain, "leave --tls-cert and --tls-key out"];
+    fails(&ask(&plain, &flags), 2, expect);
+
+    let token = |text: &str| show(&secured.file("token", text.as_bytes()));
+    let flags = ["--token-file", &token("# none\n")];
+    let expect = &["--token-file", "holds no token"];
+    fails(&ask(&plain, &flags), 1, expect);
+    let flags = ["--token-file", &token("two words")];
+    fails(&ask(&plain, &flags), 1, &["visible ASCII"]);
+    let flags = ["--token-file", &token("correct-horse-battery")];
+    let output = ask("http://192.0.2.1:50051", &flags);
+    fails(&output, 2, &["could read the token", "use https://"]);
+    assert!(!String::from_utf8_lossy(&output.stderr).contains("horse"));
+}

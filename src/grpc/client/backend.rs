@@ -13,7 +13,7 @@ use tonic_health::pb::health_client::HealthClient;
 use super::super::convert;
 use super::super::pb::classifier_service_client::ClassifierServiceClient;
 use super::super::pb::{self, classify_article_response};
-use super::{Authority, ConnectError};
+use super::{Config, ConnectError, Token};
 use crate::answer::{ModelIdentity, Sentence, Summary};
 
 /// The longest wait between two tries.
@@ -32,6 +32,7 @@ const ANSWER_BYTES: usize = 64 << 20;
 pub(super) struct Backend {
     url: String,
     service: ClassifierServiceClient<Channel>,
+    token: Option<Token>,
     health: HealthClient<Channel>,
     in_flight: AtomicUsize,
     state: Mutex<State>,
@@ -57,7 +58,7 @@ impl Drop for Under<'_> {
 
 impl Backend {
     /// A server by its address.
-    pub fn new(url: &str, authority: Option<&Authority>) -> Result<Self, ConnectError> {
+    pub fn new(url: &str, config: &Config) -> Result<Self, ConnectError> {
         let known = url.starts_with("http://") || url.starts_with("https://");
         let endpoint = Some(url)
             .filter(|_| known)
@@ -67,21 +68,34 @@ impl Backend {
             })?
             .connect_timeout(Duration::from_secs(10))
             .http2_keep_alive_interval(Duration::from_secs(30));
-        let endpoint = match (url.starts_with("https://"), authority) {
-            (true, authority) => endpoint
-                .tls_config(tls(authority))
-                .map_err(ConnectError::Tls)?,
-            (false, None) => endpoint,
-            (false, Some(_)) => {
-                let url = url.to_owned();
-                return Err(ConnectError::Plain { url });
-            }
+        let owned = || url.to_owned();
+        let endpoint = if url.starts_with("https://") {
+            endpoint
+                .tls_config(tls(config))
+                .map_err(ConnectError::Tls)?
+        } else if config.authority.is_some() {
+            let flags = "--tls-ca";
+            return Err(ConnectError::Plain {
+                url: owned(),
+                flags,
+            });
+        } else if config.certificate.is_some() {
+            let flags = "--tls-cert and --tls-key";
+            return Err(ConnectError::Plain {
+                url: owned(),
+                flags,
+            });
+        } else if config.token.is_some() && !is_loopback(endpoint.uri()) {
+            return Err(ConnectError::Exposed { url: owned() });
+        } else {
+            endpoint
         };
         let channel = endpoint.connect_lazy();
         Ok(Self {
             url: url.to_owned(),
             service: ClassifierServiceClient::new(channel.clone())
                 .max_decoding_message_size(ANSWER_BYTES),
+            token: config.token.clone(),
             health: HealthClient::new(channel),
             in_flight: AtomicUsize::new(0),
             state: Mutex::new(State {
@@ -156,7 +170,7 @@ impl Backend {
     /// Which model it has.
     pub async fn model(&self) -> Result<ModelIdentity, Status> {
         let mut service = self.service.clone();
-        let asked = service.get_model(pb::GetModelRequest {});
+        let asked = service.get_model(self.request(pb::GetModelRequest {}));
         let answer = tokio::time::timeout(SOON, asked)
             .await
             .map_err(|_| Status::deadline_exceeded("the server does not answer"))??;
@@ -179,7 +193,7 @@ impl Backend {
         use classify_article_response::Event;
         self.in_flight.fetch_add(1, Ordering::Relaxed);
         let _under = Under(&self.in_flight);
-        let mut request = Request::new(message);
+        let mut request = self.request(message);
         request.set_timeout(end.saturating_duration_since(Instant::now()));
         let mut stream = self
             .service
@@ -206,15 +220,36 @@ impl Backend {
         ))
     }
 
+    /// A request with the token, if there is one.
+    fn request<T>(&self, message: T) -> Request<T> {
+        let mut request = Request::new(message);
+        if let Some(token) = &self.token {
+            let metadata = request.metadata_mut();
+            metadata.insert("authorization", token.header());
+        }
+        request
+    }
+
     fn state(&self) -> MutexGuard<'_, State> {
         // A few plain values are whole whoever panicked over them.
         self.state.lock().unwrap_or_else(|torn| torn.into_inner())
     }
 }
 
-fn tls(authority: Option<&Authority>) -> ClientTlsConfig {
-    match authority {
+fn tls(config: &Config) -> ClientTlsConfig {
+    let tls = match &config.authority {
         Some(authority) => ClientTlsConfig::new().trust_anchors(authority.anchors()),
         None => ClientTlsConfig::new().with_webpki_roots(),
+    };
+    match &config.certificate {
+        Some(certificate) => tls.identity(certificate.identity()),
+        None => tls,
     }
+}
+
+/// Whether an address is this machine's own, where nobody is on the way.
+fn is_loopback(uri: &http::Uri) -> bool {
+    let host = uri.host().unwrap_or_default();
+    let ip = host.trim_start_matches('[').trim_end_matches(']').parse();
+    host == "localhost" || ip.is_ok_and(|ip: std::net::IpAddr| ip.is_loopback())
 }

@@ -108,6 +108,8 @@ async fn provoke(reason: ErrorReason, client: &mut ClassifierServiceClient<Chann
         ErrorReason::Draining => return of_a_draining_server().await,
         ErrorReason::DeadlineExceeded => return past_a_deadline().await,
         ErrorReason::ModelFailed => return of_a_failing_model().await,
+        ErrorReason::Unauthenticated => return auth::of_a_stranger().await,
+        ErrorReason::RequestTooSlow => return connections::of_a_slow_sender().await,
     };
     ask(client, request(refused)).await.expect_err("a refusal")
 }
@@ -128,7 +130,7 @@ async fn every_reason_reaches_the_client() {
     let running = Running::start(Classifier::new(engine, limits), config).await;
     let mut client = running.client().await;
     let all = stated();
-    assert!(all.len() >= 21, "{all:?}");
+    assert!(all.len() >= 23, "{all:?}");
     for Stated { name, code, reason } in all {
         let status = provoke(reason, &mut client).await;
         assert_eq!(status::name(status.code()), code, "{name}: {status:?}");
