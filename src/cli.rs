@@ -17,6 +17,7 @@ mod serve;
 mod setup;
 mod source;
 
+use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
@@ -24,10 +25,18 @@ use clap::{Parser, Subcommand};
 /// Reads news copy: sentence types, speakers, and how each party is made to look.
 #[derive(Parser)]
 #[command(version, about, propagate_version = true)]
+#[command(arg_required_else_help = true)]
 struct Arguments {
+    /// Print the packages of other people that this is built from, and their licences.
+    #[arg(long, exclusive = true)]
+    licenses: bool,
+
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
+
+/// Written by `.ci/licenses`.
+const LICENSES: &str = include_str!("../THIRD-PARTY.txt");
 
 #[derive(Subcommand)]
 enum Command {
@@ -57,15 +66,16 @@ pub fn main() -> ExitCode {
     // clap prints and exits with 2 by itself.
     let arguments = Arguments::parse();
     let result = match arguments.command {
-        Command::Classify(arguments) => classify::run(arguments),
+        None => licenses(),
+        Some(Command::Classify(arguments)) => classify::run(arguments),
         #[cfg(feature = "grpc")]
-        Command::Serve(arguments) => serve::run(arguments),
-        Command::Eval(arguments) => eval::run(arguments),
-        Command::Model(arguments) => model::run(arguments),
+        Some(Command::Serve(arguments)) => serve::run(arguments),
+        Some(Command::Eval(arguments)) => eval::run(arguments),
+        Some(Command::Model(arguments)) => model::run(arguments),
         #[cfg(feature = "bench")]
-        Command::Bench(arguments) => bench::run(arguments),
-        Command::Completions(arguments) => manual::completions(&arguments),
-        Command::Man(arguments) => manual::man(&arguments),
+        Some(Command::Bench(arguments)) => bench::run(arguments),
+        Some(Command::Completions(arguments)) => manual::completions(&arguments),
+        Some(Command::Man(arguments)) => manual::man(&arguments),
     };
     match result {
         Ok(code) => code,
@@ -73,6 +83,14 @@ pub fn main() -> ExitCode {
             report(&*error);
             ExitCode::FAILURE
         }
+    }
+}
+
+/// The licences, as far as somebody reads them.
+fn licenses() -> Result<ExitCode, Failure> {
+    match std::io::stdout().write_all(LICENSES.as_bytes()) {
+        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
+        _ => Ok(ExitCode::SUCCESS),
     }
 }
 

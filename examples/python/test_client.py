@@ -12,6 +12,7 @@ import os
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import unittest
@@ -439,6 +440,30 @@ class Later:
         if self._error:
             raise self._error
         return self._result
+
+
+class Tokens(unittest.TestCase):
+    """A server that asks for tokens."""
+
+    def test_a_token_lets_in(self) -> None:
+        token = "correct-horse-battery"
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "tokens")
+            file.write_text(f"# ours\n{token}\n", encoding="utf-8")
+            server = Server("--auth-tokens", str(file))
+            self.addCleanup(server.stop)
+            article = Article(id="a", text="The league met.")
+            with Client(server.url, token=token) as client:
+                self.assertEqual(len(client.classify(article).sentences), 1)
+                self.assertEqual(len(list(client.classify_all([article]))), 1)
+                self.assertTrue(client.model().model.identity.id)
+            with Client(server.url) as client, self.assertRaises(CopydeskError) as raised:
+                client.classify(article)
+            self.assertEqual(raised.exception.reason, "UNAUTHENTICATED")
+
+    def test_a_token_is_not_shown_to_the_network(self) -> None:
+        with self.assertRaises(ValueError):
+            Client("http://192.0.2.1:50051", token="correct-horse-battery")
 
 
 if __name__ == "__main__":

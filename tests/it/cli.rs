@@ -1,5 +1,6 @@
 //! The real executable: what goes in, what comes out, and with which exit code.
 
+use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -336,4 +337,26 @@ fn completions_and_manual_pages_know_every_command() {
         "{}",
         stderr(&output)
     );
+}
+
+#[test]
+fn the_licences_are_those_of_the_lock_file() {
+    let output = copydesk(&["--licenses"], b"");
+    assert_eq!(output.status.code(), Some(0));
+    let text = String::from_utf8(output.stdout).expect("UTF-8");
+    let list = text.split("\n====").next().unwrap_or_default();
+    let told: BTreeSet<&str> = list
+        .lines()
+        .skip(1)
+        .filter_map(|line| line.split(' ').next())
+        .filter(|name| !name.is_empty())
+        .collect();
+    let locked: BTreeSet<&str> = include_str!("../../Cargo.lock")
+        .lines()
+        .filter_map(|line| line.strip_prefix("name = \"")?.strip_suffix('"'))
+        .filter(|&name| name != "copydesk")
+        .collect();
+    let changed: Vec<_> = told.symmetric_difference(&locked).collect();
+    assert!(changed.is_empty(), "run .ci/licenses: {changed:?}");
+    assert!(text.contains("Permission is hereby granted"));
 }
