@@ -67,6 +67,17 @@ def onnx(precision: str) -> list[Configuration]:
     ]
 
 
+def likely(candidates: list[Configuration]) -> list[Configuration]:
+    """Those that win on every machine tried so far: a caller a core, small batches, nothing compiled."""
+    return [
+        how
+        for how in candidates
+        if how.layout == Layout(machine.cores(), how.layout.sessions, 1)
+        and how.batch <= 2
+        and how.form != "compiled"
+    ]
+
+
 def pytorch(compiled: bool) -> list[Configuration]:
     """All that is tried for PyTorch, whose threads share one model."""
     cores = machine.cores()
