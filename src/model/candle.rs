@@ -1,5 +1,5 @@
 //! The network on candle: candle-transformers' `BertModel` and heads of candle's tensors. Runs on
-//! GPUs, and is the reference that [`super::cpu`] is tested against.
+//! GPUs, and is the reference that `model::cpu` is tested against.
 
 mod heads;
 
@@ -76,7 +76,7 @@ fn shape(error: candle_core::Error) -> LoadError {
 }
 
 impl Network for Candle {
-    /// [tokens, hidden] of every sequence of every window.
+    /// \[tokens, hidden\] of every sequence of every window.
     type States = Vec<Vec<Tensor>>;
 
     fn encode(&self, windows: &[&Window]) -> Result<Self::States, RunError> {
@@ -186,7 +186,7 @@ fn mention_mean(states: &Tensor, tokens: &Range<usize>) -> candle_core::Result<T
         .mean_keepdim(0)
 }
 
-/// A [n, N] tensor as rows.
+/// A \[n, N\] tensor as rows.
 fn rows<const N: usize>(tensor: &Tensor) -> Result<Vec<[f32; N]>, RunError> {
     let flat = tensor.flatten_all()?.to_vec1::<f32>()?;
     Ok(flat.as_chunks::<N>().0.to_vec())

@@ -1,5 +1,5 @@
 //! The network on a processor: an encoder and heads of our own, one thread a call. Bit for bit the
-//! same answer whatever else is in a batch. [`super::candle`] is the reference that it is tested
+//! same answer whatever else is in a batch. `model::candle` is the reference that it is tested
 //! against.
 
 mod encoder;
@@ -37,7 +37,7 @@ pub(super) struct Cpu {
 
 /// Token states of a batch.
 pub(super) struct States {
-    /// What passed through together, [hidden, tokens] each.
+    /// What passed through together, \[hidden, tokens\] each.
     parts: Vec<Lanes>,
     /// Of each window, where each sequence begins: part and token of it.
     windows: Vec<Vec<Place>>,

@@ -95,7 +95,7 @@ fn halves<T>(bytes: &[u8], read: impl Fn([u8; 2]) -> T) -> Vec<T> {
     bytes.as_chunks().0.iter().map(|b| read(*b)).collect()
 }
 
-/// A table of [rows, width], looked up row by row.
+/// A table of \[rows, width\], looked up row by row.
 pub struct Table {
     rows: Rows,
     width: usize,
@@ -107,7 +107,7 @@ enum Rows {
 }
 
 impl Table {
-    /// Writes a row to `values` [width].
+    /// Writes a row to `values` \[width\].
     pub fn read(&self, row: usize, values: &mut [f32]) {
         let range = row * self.width..(row + 1) * self.width;
         match &self.rows {
@@ -116,7 +116,7 @@ impl Table {
         }
     }
 
-    /// Adds a row to `values` [width].
+    /// Adds a row to `values` \[width\].
     pub fn add(&self, row: usize, values: &mut [f32]) {
         let range = row * self.width..(row + 1) * self.width;
         match &self.rows {

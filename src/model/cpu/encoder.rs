@@ -73,7 +73,7 @@ impl Encoder {
         })
     }
 
-    /// Token states [hidden, tokens] of sequences, one behind the other.
+    /// Token states \[hidden, tokens\] of sequences, one behind the other.
     pub fn forward(&self, kernels: Kernels, sequences: &[&Sequence], w: &mut Workspace) -> Lanes {
         let mut x = Lanes::default();
         self.embed(sequences, &mut w.token, &mut x);

@@ -1,4 +1,4 @@
-//! The heads: token states → logits. The same functions as [`crate::model::candle`]'s, put so that
+//! The heads: token states → logits. The same functions as `model::candle`'s, put so that
 //! they cost next to nothing beside the encoder.
 
 use std::ops::Range;
@@ -42,9 +42,9 @@ struct TagsHead {
 /// mention and not once a token.
 struct Sentiment {
     query: Linear,
-    /// W_kᵀ of each attention head, [hidden, width].
+    /// W_kᵀ of each attention head, \[hidden, width\].
     back: Vec<Linear>,
-    /// W_v and b_v of each attention head, [width, hidden].
+    /// W_v and b_v of each attention head, \[width, hidden\].
     value: Vec<Linear>,
     dense: Linear,
     out: Linear,
@@ -163,7 +163,7 @@ impl Heads {
         (0..count).map(|n| logits.column(n)).collect()
     }
 
-    /// The mean state of a sentence, [hidden].
+    /// The mean state of a sentence, \[hidden\].
     fn mean(&self, states: &States, asked: &Asked<'_>) -> Vec<f32> {
         let mut sum = vec![0.0; self.hidden];
         let mut count = 0;
@@ -178,7 +178,7 @@ impl Heads {
         sum
     }
 
-    /// The mean state of a mention's tokens, [hidden].
+    /// The mean state of a mention's tokens, \[hidden\].
     fn mention(
         &self,
         states: &States,
@@ -279,7 +279,7 @@ impl Sentiment {
         })
     }
 
-    /// What mentions [hidden, mentions] find where they look, [hidden, mentions].
+    /// What mentions \[hidden, mentions\] find where they look, \[hidden, mentions\].
     fn find(
         &self,
         kernels: Kernels,
@@ -357,7 +357,7 @@ impl Lanes {
         });
     }
 
-    /// Adds to each token's score its product with `toward` [features].
+    /// Adds to each token's score its product with `toward` \[features\].
     fn add_scores(&self, first: usize, toward: &[f32], scores: &mut [f32]) {
         self.runs(first, scores.len(), |block, lanes, done| {
             let scores = &mut scores[done..done + lanes.len()];

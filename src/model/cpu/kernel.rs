@@ -48,7 +48,7 @@ impl Kernels {
         Self { arch }
     }
 
-    /// A linear layer: `x` [inputs, tokens] → `out` [outputs, tokens].
+    /// A linear layer: `x` \[inputs, tokens\] → `out` \[outputs, tokens\].
     pub fn linear(self, layer: &Linear, x: &Lanes, with: With<'_>, out: &mut Lanes) {
         out.resize(layer.outputs(), x.tokens());
         match with {
@@ -78,8 +78,8 @@ impl Kernels {
         self.arch.dispatch(LayerNorm { x, norm });
     }
 
-    /// Attention of one window: `qkv` is [3 · heads · width, tokens], queries, keys and values
-    /// below one another; `out` [heads · width, tokens].
+    /// Attention of one window: `qkv` is \[3 · heads · width, tokens\], queries, keys and values
+    /// below one another; `out` \[heads · width, tokens\].
     pub fn attention(self, qkv: &Lanes, heads: usize, scratch: &mut Lanes, out: &mut Lanes) {
         let hidden = qkv.features() / 3;
         out.resize(hidden, qkv.tokens());
@@ -95,9 +95,9 @@ impl Kernels {
 
 /// The scale and shift of a LayerNorm.
 pub struct Norm {
-    /// γ, [features].
+    /// γ, \[features\].
     pub weight: Vec<f32>,
-    /// β, [features].
+    /// β, \[features\].
     pub bias: Vec<f32>,
     /// ε.
     pub epsilon: f32,
@@ -186,7 +186,7 @@ trait Column: Copy {
     fn get(self, output: usize) -> f32;
 }
 
-/// A panel of weights, [inputs, PANEL], and the tokens of a block, [inputs].
+/// A panel of weights, \[inputs, PANEL\], and the tokens of a block, \[inputs\].
 #[derive(Clone, Copy)]
 struct Weighted<'a> {
     panel: &'a [[f32; PANEL]],
@@ -211,7 +211,7 @@ impl Column for &[f32; PANEL] {
     }
 }
 
-/// [`PANEL`] keys of a head, the `panel`th of their block, and its queries; both [width].
+/// [`PANEL`] keys of a head, the `panel`th of their block, and its queries; both \[width\].
 #[derive(Clone, Copy)]
 struct Scored<'a> {
     keys: &'a [Row],
@@ -231,7 +231,7 @@ impl<'a> Operands<'a> for Scored<'a> {
 }
 
 /// [`PANEL`] features of all values, `first` and those behind it up to `last`, and the weights that
-/// queries give them, [tokens].
+/// queries give them, \[tokens\].
 #[derive(Clone, Copy)]
 struct Attended<'a> {
     qkv: &'a Lanes,
@@ -539,7 +539,7 @@ impl WithSimd for Attention<'_> {
     }
 }
 
-/// Scores [keys] rows of queries → 2^(scale · (score − largest)), and their sums.
+/// Scores \[keys\] rows of queries → 2^(scale · (score − largest)), and their sums.
 #[inline(always)]
 fn softmax<S: Simd>(simd: S, scores: &mut [Row], used: usize, scale: f32) -> Row {
     let mut totals = Row([1.0; BLOCK]);

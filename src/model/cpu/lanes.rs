@@ -17,7 +17,7 @@ pub const PANEL: usize = 8;
 #[repr(C, align(64))]
 pub struct Row(pub [f32; BLOCK]);
 
-/// A matrix of [features, tokens] in blocks of [`BLOCK`] tokens; lanes past the last token hold
+/// A matrix of \[features, tokens\] in blocks of [`BLOCK`] tokens; lanes past the last token hold
 /// anything, and nothing reads across lanes.
 #[derive(Default)]
 pub struct Lanes {
@@ -68,7 +68,7 @@ impl Lanes {
             .map(move |(b, rows)| (rows, BLOCK.min(tokens - b * BLOCK)))
     }
 
-    /// One block: [features] rows.
+    /// One block: \[features\] rows.
     pub fn block(&self, index: usize) -> &[Row] {
         &self.rows[index * self.features..][..self.features]
     }
@@ -131,7 +131,7 @@ impl Lanes {
 }
 
 /// The weights of a linear layer, laid out once: panels of [`PANEL`] output features, each
-/// [inputs, PANEL], and the bias.
+/// \[inputs, PANEL\], and the bias.
 pub struct Linear {
     panels: Vec<[f32; PANEL]>,
     bias: Vec<f32>,
@@ -139,7 +139,7 @@ pub struct Linear {
 }
 
 impl Linear {
-    /// From `weight` [outputs, inputs], row by row, and `bias` [outputs].
+    /// From `weight` \[outputs, inputs\], row by row, and `bias` \[outputs\].
     pub fn new(weight: &[f32], bias: &[f32]) -> Self {
         let outputs = bias.len();
         let inputs = weight.len() / outputs.max(1);
@@ -168,12 +168,12 @@ impl Linear {
         self.bias.len()
     }
 
-    /// [outputs].
+    /// \[outputs\].
     pub fn bias(&self) -> &[f32] {
         &self.bias
     }
 
-    /// One panel: [inputs] rows of [`PANEL`] outputs.
+    /// One panel: \[inputs\] rows of [`PANEL`] outputs.
     pub fn panel(&self, index: usize) -> &[[f32; PANEL]] {
         &self.panels[index * self.inputs..][..self.inputs]
     }
