@@ -18,7 +18,7 @@ use crate::article::Article;
 pub struct Config {
     /// How long one article may take, all tries together.
     pub timeout: Duration,
-    /// How often an article is sent at most.
+    /// How often an article is sent at most, if the server does not say when to come back.
     pub tries: u32,
 }
 
@@ -101,9 +101,8 @@ impl Client {
         let end = Instant::now() + self.config.timeout;
         let message = convert::to_request(article, min_confidence);
         let mut wait = Duration::from_millis(100);
-        let mut left = self.config.tries.max(1);
+        let mut left = self.config.tries.max(1) - 1;
         loop {
-            left -= 1;
             let attempt = self.attempt(message.clone(), end);
             let status = match tokio::time::timeout_at(end.into(), attempt).await {
                 Ok(Ok(answer)) => return Ok(answer),
@@ -114,12 +113,17 @@ impl Client {
             if status.code() == Code::Cancelled && Instant::now() + LAST_MOMENT >= end {
                 return Err(deadline_exceeded());
             }
-            let pause = pushback(&status).unwrap_or(wait.min(LONGEST_WAIT));
+            let slot = pushback(&status);
+            let pause = slot.unwrap_or(wait.min(LONGEST_WAIT));
             if left == 0 || !worth_another(&status) || Instant::now() + pause >= end {
                 return Err(status);
             }
             tokio::time::sleep(pause).await;
-            wait *= 2;
+            // Whoever is given a slot is in a queue, and goes on until the timeout.
+            if slot.is_none() {
+                left -= 1;
+                wait *= 2;
+            }
         }
     }
 
