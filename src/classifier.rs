@@ -168,7 +168,7 @@ impl Classifier {
             let next = timed.next();
             sent += 1;
             let (window, took) = next.or_else(|| {
-                lane.settle();
+                lane.whole();
                 None
             })?;
             let answer = window.map(|window| lane.answer(window, deadline));

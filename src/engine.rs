@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 pub use self::admission::{LONGEST_WAIT, SHORTEST_WAIT};
-use self::admission::{Ledger, Rate, Slots};
+use self::admission::{Ledger, Slots};
 use self::queue::{Job, Queue};
 use crate::encode::Window;
 use crate::model::{Model, RunError, SentenceLogits};
@@ -47,7 +47,7 @@ impl Default for Config {
             // More gains nothing on a processor, and a batch is what a newcomer waits for.
             max_batch_tokens: 512,
             max_queue_tokens: 65_536,
-            max_wait: Duration::from_secs(10),
+            max_wait: Duration::from_secs(2),
         }
     }
 }
@@ -128,7 +128,6 @@ struct Shared {
     counters: Counters,
     running: AtomicU64,
     ledger: Mutex<Ledger>,
-    rate: Mutex<Rate>,
     slots: Mutex<Slots>,
     /// Batches failed in a row; health looks at it.
     failing: AtomicU64,
@@ -163,6 +162,9 @@ impl Room {
 pub struct Lane {
     engine: Arc<Engine>,
     number: u64,
+    /// Tokens that were expected, and those of its windows so far.
+    estimate: usize,
+    sent: usize,
     /// Room for its first windows, until it is settled.
     entry: Option<OwnedSemaphorePermit>,
     /// Stands for its first windows until it is settled.
@@ -189,7 +191,7 @@ impl Passage {
 
 impl Drop for Passage {
     fn drop(&mut self) {
-        lock(&self.engine.shared.ledger).leave(self.lane, self.tokens);
+        lock(&self.engine.shared.ledger).leave(self.lane, self.tokens, Instant::now());
     }
 }
 
@@ -237,8 +239,7 @@ impl Engine {
             later: Room::new(config.max_queue_tokens / 2),
             counters: Counters::default(),
             running: AtomicU64::new(0),
-            ledger: Mutex::new(Ledger::default()),
-            rate: Mutex::new(Rate::guess()),
+            ledger: Mutex::new(Ledger::new(Instant::now())),
             slots: Mutex::new(Slots::new(Instant::now())),
             failing: AtomicU64::new(0),
             stopping: AtomicBool::new(false),
@@ -286,10 +287,9 @@ impl Engine {
         lock(&self.shared.ledger).len() as u64
     }
 
-    /// Tokens a second that all workers together have been answering, while they were busy.
+    /// Tokens a second that have been answered lately.
     pub fn tokens_per_second(&self) -> f64 {
-        let workers = self.shared.config.workers as f64;
-        lock(&self.shared.rate).per_second() * workers
+        lock(&self.shared.ledger).rate()
     }
 
     /// For how long the first window of the queue has waited.
@@ -308,11 +308,12 @@ impl Engine {
         2 * self.shared.config.workers + 2
     }
 
-    /// The one rule of admission. An article of about so many tokens is let in if
+    /// The one rule of admission. An article that is estimated at so many tokens (what estimates are
+    /// worth is learnt from the articles before) is let in if
     ///
-    /// - those before it take no longer than [`Config::max_wait`], nor than half of the time that is
-    ///   left until its deadline (the other half is for those that come after and take turns with
-    ///   it): what is let in is answered in time, and no work is spent on what is not;
+    /// - those before it take no longer than [`Config::max_wait`], nor than a quarter of the time
+    ///   until its deadline: articles that come after take turns with it, and an overloaded machine
+    ///   slows down, so that what is let in is still answered in time when all goes half as fast;
     /// - its first windows, as many as are under way at a time, find room in the queue at once.
     ///
     /// Otherwise it gets the next free slot.
@@ -322,50 +323,68 @@ impl Engine {
     /// [`EngineError::Full`], with the time until that slot; [`EngineError::Expired`].
     pub fn admit(
         self: &Arc<Self>,
-        tokens: usize,
+        estimate: usize,
         deadline: Option<Instant>,
     ) -> Result<Lane, EngineError> {
+        let tokens = lock(&self.shared.ledger).cost(estimate);
         let left = deadline.map(|d| d.saturating_duration_since(Instant::now()));
         if left == Some(Duration::ZERO) {
             return Err(EngineError::Expired);
         }
         let most = self.shared.config.max_wait;
-        let most = left.map_or(most, |left| most.min(left / 2));
-        let before = lock(&self.shared.ledger).before(tokens) as f64;
-        if before > most.as_secs_f64() * self.tokens_per_second() {
-            return Err(self.full(tokens));
+        let most = left.map_or(most, |left| most.min(left / 4));
+        let (before, rate) = self.before(tokens);
+        tracing::debug!(
+            tokens,
+            before,
+            rate,
+            seconds = most.as_secs_f64(),
+            "asked to admit"
+        );
+        if before as f64 > most.as_secs_f64() * rate {
+            return Err(self.full(estimate));
         }
         let entry = &self.shared.entry;
         let window = self.shared.model.encoder().shape().window_tokens;
         let first = entry.fit(tokens.min(self.ahead() * window).max(1));
         match Arc::clone(&entry.permits).try_acquire_many_owned(first) {
             Ok(permit) => {
-                let mut lane = self.lane(tokens);
+                let mut lane = self.lane(estimate);
                 lane.entry = Some(permit);
                 lane.opening = Some(Passage::new(self, lane.number, 0));
                 Ok(lane)
             }
             Err(_) if entry.permits.is_closed() => Err(EngineError::Stopping),
-            Err(_) => Err(self.full(tokens)),
+            Err(_) => Err(self.full(estimate)),
         }
     }
 
-    /// Refuses an article of about so many tokens, and promises it the next slot: when half of what
+    /// Tokens that go before those of an article of `tokens`, and how many are answered a second.
+    fn before(&self, tokens: usize) -> (usize, f64) {
+        let ledger = lock(&self.shared.ledger);
+        (ledger.before(tokens, Instant::now()), ledger.rate())
+    }
+
+    /// Refuses an article that is estimated at so many tokens, and promises it the next slot: when half of what
     /// would go before it now has gone.
-    pub fn full(&self, tokens: usize) -> EngineError {
-        let before = lock(&self.shared.ledger).before(tokens);
-        let rate = self.tokens_per_second();
+    pub fn full(&self, estimate: usize) -> EngineError {
+        let tokens = lock(&self.shared.ledger).cost(estimate);
+        let (before, rate) = self.before(tokens);
         let mut slots = lock(&self.shared.slots);
         let retry_after = slots.hand_out(Instant::now(), before / 2, tokens, rate);
         EngineError::Full { retry_after }
     }
 
-    /// A lane for an article of about so many tokens that is not asked to be admitted: it waits for
-    /// room with all its windows.
-    pub fn lane(self: &Arc<Self>, tokens: usize) -> Lane {
+    /// A lane for an article that is estimated at so many tokens and does not ask to be admitted: it
+    /// waits for room with all its windows.
+    pub fn lane(self: &Arc<Self>, estimate: usize) -> Lane {
+        let mut ledger = lock(&self.shared.ledger);
+        let cost = ledger.cost(estimate);
         Lane {
             engine: Arc::clone(self),
-            number: lock(&self.shared.ledger).open(tokens),
+            number: ledger.open(cost, Instant::now()),
+            estimate,
+            sent: 0,
             entry: None,
             opening: None,
         }
@@ -447,6 +466,7 @@ impl Lane {
         deadline: Option<Instant>,
     ) -> impl Future<Output = Result<Answer, EngineError>> + Send + use<> {
         let (engine, number) = (Arc::clone(&self.engine), self.number);
+        self.sent += window.tokens();
         // Both at once, not when polled: what the first windows leave is given back.
         let passage = Passage::new(&engine, number, window.tokens());
         let room = self.room(window.tokens());
@@ -467,6 +487,12 @@ impl Lane {
             }
             None => Some(rest),
         }
+    }
+
+    /// All its windows are in.
+    pub fn whole(&mut self) {
+        self.settle();
+        lock(&self.engine.shared.ledger).learn(self.estimate, self.sent);
     }
 
     /// Its first windows are in; what they have left of their room is given back.
@@ -560,7 +586,6 @@ fn run(shared: &Shared, windows: &[&Window]) -> Result<Vec<Vec<SentenceLogits>>,
     counters.batches.fetch_add(1, Ordering::Relaxed);
     let tokens: usize = windows.iter().map(|w| w.tokens()).sum();
     counters.tokens.fetch_add(tokens as u64, Ordering::Relaxed);
-    let started = Instant::now();
     // The model holds no state that a panic could leave half changed.
     let outcome = catch_unwind(AssertUnwindSafe(|| shared.runs.run(windows)));
     let answers = match outcome {
@@ -574,7 +599,7 @@ fn run(shared: &Shared, windows: &[&Window]) -> Result<Vec<Vec<SentenceLogits>>,
         Err(_) => Err("the model panicked".to_owned()),
     };
     let answered = if answers.is_ok() { tokens } else { 0 };
-    lock(&shared.rate).record(answered, started.elapsed());
+    lock(&shared.ledger).answered(answered, Instant::now());
     if answers.is_ok() {
         shared.failing.store(0, Ordering::Relaxed);
     }

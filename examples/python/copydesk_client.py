@@ -366,7 +366,9 @@ class _Tries:
         wait = error.retry_after or min(self._wait, LONGEST_PAUSE) * random.uniform(0.8, 1.2)
         if self._left <= 0 or not error.worth_another or time.monotonic() + wait >= self._end:
             raise error from None
-        self._left, self._wait = self._left - 1, self._wait * 2
+        # Whoever is given a slot is in a queue, and goes on until the timeout.
+        if not error.retry_after:
+            self._left, self._wait = self._left - 1, self._wait * 2
         time.sleep(wait)
 
 

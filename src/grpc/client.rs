@@ -26,7 +26,7 @@ use crate::article::Article;
 pub struct Config {
     /// How long one article may take, all tries together.
     pub timeout: Duration,
-    /// How often an article is sent at most, for each server.
+    /// How often an article is sent at most, for each server and if the server does not say when to come back.
     pub tries: u32,
     /// Who may vouch for a server at `https://`: this authority alone, or the public ones.
     pub authority: Option<Authority>,
@@ -143,7 +143,7 @@ impl Client {
                 return Err(last.unwrap_or_else(deadline_exceeded));
             }
             tokio::time::sleep_until(ready.into()).await;
-            left = left.saturating_sub(1);
+            left -= 1;
             let attempt = async {
                 // One that failed is asked how it is before an article is risked on it, if there
                 // are others to turn to.
@@ -167,7 +167,10 @@ impl Client {
             if !worth_another(&status) {
                 return Err(status);
             }
-            backend.rest(pushback(&status));
+            let slot = pushback(&status);
+            // Whoever is given a slot is in a queue, and goes on until the timeout.
+            left += u32::from(slot.is_some());
+            backend.rest(slot);
             last = Some(status);
         }
     }

@@ -134,7 +134,7 @@ impl Backend {
         state.failed = pushback.is_none();
         let now = Instant::now();
         let resting = now < state.ready;
-        let until = now + pushback.unwrap_or(state.wait).min(LONGEST_WAIT);
+        let until = now + pushback.unwrap_or(state.wait);
         state.ready = state.ready.max(until);
         // Articles that fail together are one failure.
         if !resting {

@@ -119,7 +119,7 @@ async fn what_would_not_be_answered_in_time_is_refused_at_once() {
         .await;
     pushback(&refused.expect_err("too little time"));
     let stream = client
-        .classify_article(asked(Duration::from_secs(60)))
+        .classify_article(asked(Duration::from_secs(3_000)))
         .await;
     drop((stream.expect("time enough"), open));
     stand.settles().await;

@@ -264,9 +264,15 @@ mod process {
         for _ in 0..16 {
             let mut line = Line::to(address).await;
             // 6 kB an article; far more than all buffers together.
-            let articles = endless(SENTENCE.repeat(100));
-            let stream = line.client.classify_articles(articles).await;
-            stalled.push((stream.expect("admitted"), line));
+            let stream = loop {
+                let articles = endless(SENTENCE.repeat(100));
+                match line.client.classify_articles(articles).await {
+                    Ok(stream) => break stream,
+                    // The others keep it busy.
+                    Err(_) => tokio::time::sleep(Duration::from_millis(200)).await,
+                }
+            };
+            stalled.push((stream, line));
         }
         let mut last = 0;
         let mut same = 0;
