@@ -112,7 +112,7 @@ async fn between_messages() {
     })
     .await;
     let mut client = stand.raw().await.client;
-    let (text, time) = (SENTENCE.repeat(2_000), Duration::from_millis(600));
+    let (text, time) = (SENTENCE.repeat(2_000), Duration::from_millis(1_500));
     let asked = within(request(article("a", &text)), time);
     let mut stream = client
         .classify_article(asked)
