@@ -28,6 +28,16 @@ pub enum Body {
     Sentences(Vec<String>),
 }
 
+impl Body {
+    /// Bytes of the text, or of all sentences.
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Text(text) => text.len(),
+            Self::Sentences(all) => all.iter().map(String::len).sum(),
+        }
+    }
+}
+
 impl Default for Body {
     fn default() -> Self {
         Self::Text(String::new())
@@ -190,9 +200,10 @@ impl Article {
     }
 
     fn check_text(&self, limits: &Limits) -> Result<(), Invalid> {
-        let (bytes, field) = match &self.body {
-            Body::Text(text) => (text.len(), "text"),
-            Body::Sentences(all) => (all.iter().map(String::len).sum(), "sentences"),
+        let bytes = self.body.bytes();
+        let field = match &self.body {
+            Body::Text(_) => "text",
+            Body::Sentences(_) => "sentences",
         };
         at_most(
             field,

@@ -16,7 +16,7 @@ use futures_util::{FutureExt, StreamExt};
 use self::assemble::{Assembler, Text};
 pub use self::cut::Cut;
 use crate::answer::{Event, Timings};
-use crate::article::{Article, Body, Invalid, Limits, Reason};
+use crate::article::{Article, Invalid, Limits, Reason};
 use crate::encode::{TokenizerError, Window};
 use crate::engine::{Answer, Engine, EngineError, Lane};
 
@@ -109,10 +109,7 @@ impl Classifier {
     ///
     /// [`Invalid`], when the article breaks a rule.
     pub fn classify(&self, article: Article, options: Options) -> Result<Classification, Invalid> {
-        let bytes = match &article.body {
-            Body::Text(text) => text.len(),
-            Body::Sentences(all) => all.iter().map(String::len).sum(),
-        };
+        let bytes = article.body.bytes();
         self.classify_in(self.engine.lane(cost(bytes)), article, options)
     }
 

@@ -157,11 +157,7 @@ impl Found {
 
     /// Loads it; says of which model what is wrong.
     pub fn load(&self, placement: Placement) -> Result<Model, Failure> {
-        self.usable(Model::load(&self.files, placement))
-    }
-
-    fn usable(&self, model: Result<Model, LoadError>) -> Result<Model, Failure> {
-        model.map_err(|source| {
+        Model::load(&self.files, placement).map_err(|source| {
             let place = self.place.to_string();
             Unusable { place, source }.into()
         })

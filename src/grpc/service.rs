@@ -16,7 +16,7 @@ use super::pb::{self, classify_article_response};
 use super::watched::Failures;
 use super::{convert, status};
 use crate::answer::Event;
-use crate::article::{Article, Body};
+use crate::article::Article;
 use crate::classifier::{Classification, Classifier, ClassifyError, Options};
 use crate::engine::{EngineError, Lane};
 
@@ -109,10 +109,7 @@ impl Service {
             min_confidence,
             deadline,
         };
-        let bytes = match &article.body {
-            Body::Text(text) => text.len(),
-            Body::Sentences(all) => all.iter().map(String::len).sum(),
-        };
+        let bytes = article.body.bytes();
         let classifier = self.classifier.clone();
         let cut = move || match admitted {
             Some(admitted) => classifier.classify_admitted(article, options, admitted),
