@@ -4,10 +4,11 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::stream::{Stream, StreamExt};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::apart::{self, End};
 use super::corpus::Corpus;
 use super::deadline::{self, within};
 use super::gauges::{Gauges, Kind, Open};
@@ -187,16 +188,19 @@ impl ClassifierService for Service {
 
 /// The messages of an answer.
 fn events(
-    answer: Classification,
+    mut answer: Classification,
     deadline: Option<Instant>,
     open: Open,
 ) -> impl Stream<Item = Result<pb::ClassifyArticleResponse, Status>> + Send {
-    stream::unfold(Some((answer, open)), move |state| async move {
-        let (mut answer, open) = state?;
-        match next(&mut answer, deadline).await? {
-            Ok(event) => Some((Ok(article_response(event)), Some((answer, open)))),
-            Err(error) => Some((Err(status::classify(&error)), None)),
+    apart::messages(move |out| async move {
+        let _open = open;
+        while let Some(event) = next(&mut answer, deadline).await {
+            let event = event.map_err(|error| End::Failed(status::classify(&error)))?;
+            let sent = within(deadline, out.send(article_response(event))).await;
+            sent.ok_or_else(|| End::Failed(status::deadline_exceeded()))?
+                .map_err(|_| End::Gone)?;
         }
+        Ok(())
     })
 }
 
