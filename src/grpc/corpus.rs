@@ -14,7 +14,7 @@ use super::deadline::within;
 use super::gauges::Open;
 use super::pb::{self, classify_articles_response};
 use super::service::{Service, next};
-use super::watched::Failures;
+use super::watched::{Failures, Work};
 use super::{convert, status};
 use crate::answer::Event;
 use crate::article::{Invalid, Reason};
@@ -35,6 +35,7 @@ pub(super) struct Corpus {
     seen: Seen,
     index: i64,
     failures: Failures,
+    work: Work,
 }
 
 impl Corpus {
@@ -42,7 +43,7 @@ impl Corpus {
     pub fn answers(
         service: Service,
         deadline: Option<Instant>,
-        (open, failures): (Open, Failures),
+        (open, (failures, work)): (Open, (Failures, Work)),
         first: Option<(pb::ClassifyArticlesRequest, Lane)>,
         requests: Streaming<pb::ClassifyArticlesRequest>,
     ) -> impl Stream<Item = Result<Message, Status>> + Send + use<> {
@@ -55,6 +56,7 @@ impl Corpus {
                 seen: Seen::default(),
                 index: 0,
                 failures,
+                work,
             };
             let _open = open;
             match first {
@@ -93,7 +95,9 @@ impl Corpus {
         match self.start(&id, request, admitted).await {
             Err(error) => self.send(&id, self.failure(error)?).await?,
             Ok(mut answer) => {
+                self.work.cut(&answer, self.index);
                 while let Some(event) = next(&mut answer, self.deadline).await {
+                    self.work.windows(&mut answer, self.index);
                     let message = match event {
                         Ok(event) => self::event(event),
                         Err(error) => self.failure(error)?,

@@ -87,6 +87,7 @@ where
             call.ended_with(&Status::invalid_argument("not a call of gRPC"));
             return std::future::ready(Ok(refusal)).boxed();
         }
+        request.extensions_mut().insert(call.work());
         request.extensions_mut().insert(Failures(observers));
         let request = match self.rules.message_timeout {
             None => request,

@@ -1,7 +1,7 @@
 //! What the fuzzer found by now, and its seeds, held to the properties that it checks: the files of
 //! `tests/fixtures/fuzz`, one folder a target.
 
-mod properties;
+pub mod properties;
 
 use std::path::Path;
 

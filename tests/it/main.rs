@@ -22,3 +22,4 @@ mod service;
 mod serving;
 mod support;
 mod tls;
+mod windows;
