@@ -158,7 +158,7 @@ async fn of_a_silent_client(address: SocketAddr, calls: bool) -> (Duration, bool
     stream.write_all(&SETTINGS).await.expect("sent");
     if calls {
         // A call whose message never comes.
-        let head = b"\x83\x86\x04\x2d/copydesk.v1.ClassifierService/ClassifyArticle\
+        let head = b"\x83\x86\x04\x2e/copydesk.v1.ClassifierService/ClassifyArticle\
             \x01\x09localhost\x0f\x10\x10application/grpc";
         let length = u8::try_from(head.len()).expect("short");
         stream
