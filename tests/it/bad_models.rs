@@ -73,8 +73,12 @@ fn configs_are_checked() {
         c["copydesk"]["headline_tokens"] = json!(u64::MAX)
     });
     config(&["hidden_size"], |c| c["hidden_size"] = json!(0));
-    config(&["num_hidden_layers"], |c| c["num_hidden_layers"] = json!(0));
-    config(&["intermediate_size"], |c| c["intermediate_size"] = json!(0));
+    config(&["num_hidden_layers"], |c| {
+        c["num_hidden_layers"] = json!(0)
+    });
+    config(&["intermediate_size"], |c| {
+        c["intermediate_size"] = json!(0)
+    });
     config(&["temperatures.type"], |c| {
         c["copydesk"]["temperatures"]["type"] = json!(0.0)
     });
