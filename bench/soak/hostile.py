@@ -261,6 +261,17 @@ async def compressed_by_no_known_way(target: Target) -> str:
     return await called(target, good(target, grpc_encoding="brotli9"), body)
 
 
+@attack("INVALID_ARGUMENT", "UNAVAILABLE")
+async def a_name_for_a_thousand(target: Target) -> str:
+    """A short text that would ask for two million judgements."""
+    parties = article_pb2.PartyList(
+        items=[article_pb2.Party(id=f"p{n}", name="a") for n in range(1000)]
+    )
+    article = article_pb2.Article(id="a", text="a. " * 2000, parties=parties)
+    body = classifier_pb2.ClassifyArticleRequest(article=article).SerializeToString()
+    return await called(target, good(target), message(body))
+
+
 # ---- who may not, and what there is not ----
 
 

@@ -12,7 +12,6 @@ from __future__ import annotations
 import argparse
 import asyncio
 import collections
-import contextlib
 import json
 import random
 import secrets
@@ -125,19 +124,19 @@ class Good:
     async def corpus(self) -> str:
         texts = [self._target.text(), " ", self._target.text()]
         call = self._stub.ClassifyArticles(timeout=self._deadline, metadata=self._metadata)
-        # Of a call that has been refused, reading tells.
-        with contextlib.suppress(asyncio.InvalidStateError):
-            for number, text in enumerate(texts):
-                article = article_pb2.Article(id=f"c{number}", text=text)
-                await call.write(classifier_pb2.ClassifyArticlesRequest(article=article))
-                # Once they are here it is admitted. grpcio tells of a refusal amid a write as its
-                # own "Internal error from Core".
-                await call.initial_metadata()
-            await call.done_writing()
         seen = []
-        async for message in call:
-            if message.HasField("summary") or message.HasField("error"):
-                seen.append((message.article_id, message.HasField("error")))
+        for number, text in enumerate(texts):
+            # Each once the one before is answered: of a refusal amid a write grpcio tells as its own
+            # "Internal error from Core".
+            article = article_pb2.Article(id=f"c{number}", text=text)
+            await call.write(classifier_pb2.ClassifyArticlesRequest(article=article))
+            while (message := await call.read()) is not grpc.aio.EOF:
+                if message.HasField("summary") or message.HasField("error"):
+                    seen.append((message.article_id, message.HasField("error")))
+                    break
+        await call.done_writing()
+        if await call.read() is not grpc.aio.EOF:
+            return "WRONG"
         return "OK" if seen == [("c0", False), ("c1", True), ("c2", False)] else "BROKEN"
 
     async def model(self) -> str:

@@ -293,6 +293,7 @@ pub(super) fn model(model: &Model, limits: &Limits, request_bytes: usize) -> pb:
             aliases: int(limits.aliases),
             spans: int(limits.spans),
             name_bytes: int(limits.name_bytes),
+            mentions: int(limits.mentions),
         }),
         device: model.placement().to_string(),
         build: Some(pb::Build {

@@ -47,6 +47,9 @@ const WEIGHTS: &[u8] = include_bytes!("../../fixtures/tiny/model.safetensors");
 /// Bytes of a text that the model reads too: more would only be slow.
 const READ: usize = 4 << 10;
 
+/// Mentions that are looked for at most.
+const MENTIONS: usize = 10_000;
+
 static MODEL: LazyLock<Model> =
     LazyLock::new(|| load(CONFIG, WEIGHTS).expect("the fixture is a model"));
 
@@ -147,8 +150,11 @@ pub fn parties(bytes: &[u8]) {
     let found = sentences(text);
     let ranges: Vec<Range<usize>> = found.iter().map(|s| s.range.clone()).collect();
     let matcher = Matcher::new(names.iter().copied().enumerate());
-    let mentions = matcher.find(text, &ranges);
+    let Some(mentions) = matcher.find(text, &ranges, MENTIONS) else {
+        return;
+    };
     assert_eq!(mentions.len(), ranges.len());
+    assert!(mentions.iter().map(Vec::len).sum::<usize>() <= MENTIONS);
     let mut groups = Groups::new();
     for (mentions, sentence) in mentions.iter().zip(&ranges) {
         let mut last = sentence.start..sentence.start;
