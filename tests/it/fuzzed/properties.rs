@@ -74,7 +74,8 @@ pub fn segmentation(bytes: &[u8]) {
     cover(&text, &found);
     let offsets = Offsets::new(&text);
     let mut at = [0; 3];
-    for sentence in &found {
+    // Of very many, some will do.
+    for sentence in found.iter().step_by(1 + found.len() / 512) {
         let Range { start, end } = sentence.range;
         let from = count(&text, at, start);
         at = count(&text, from, end);
