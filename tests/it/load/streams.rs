@@ -137,25 +137,31 @@ async fn a_deadline_ends_the_work_for_a_reader_that_stops() {
     let stand = Stand::plain().await;
     // Far more than the room that a client gives that has not read.
     let long = request(article("a", &SENTENCE.repeat(4_000)));
-    let mut call = Call::open_within(&stand, "ClassifyArticle", "6S").await;
-    call.send(frame(&long));
-    call.half_close();
-    // It goes on until the client's room is full.
-    let mut last = None;
-    while last != Some(stand.count()) || stand.engine.queued_tokens() > 0 {
-        last = Some(stand.count());
-        tokio::time::sleep(Duration::from_millis(300)).await;
+    // A busy machine may need longer until that is full.
+    for seconds in [3, 10, 30] {
+        let timeout = format!("{seconds}S");
+        let mut call = Call::open_within(&stand, "ClassifyArticle", &timeout).await;
+        call.send(frame(&long));
+        call.half_close();
+        let mut last = None;
+        while last != Some(stand.count()) || stand.engine.queued_tokens() > 0 {
+            last = Some(stand.count());
+            tokio::time::sleep(Duration::from_millis(300)).await;
+        }
+        let stopped = stand.gauges.articles() == 1;
+        stand
+            .until("its work has ended", || {
+                stand.engine.articles() == 0 && stand.gauges.articles() == 0
+            })
+            .await;
+        assert!(call.connection.as_ref().is_some_and(|c| !c.is_finished()));
+        drop(call);
+        stand.settles().await;
+        if stopped {
+            return stand.running.stop().await;
+        }
     }
-    assert_eq!(stand.gauges.articles(), 1, "the deadline is still to come");
-    stand
-        .until("its work has ended", || {
-            stand.engine.articles() == 0 && stand.gauges.articles() == 0
-        })
-        .await;
-    assert!(call.connection.as_ref().is_some_and(|c| !c.is_finished()));
-    drop(call);
-    stand.settles().await;
-    stand.running.stop().await;
+    panic!("the answer never came to stop before its deadline");
 }
 
 /// A call in frames, on a connection of its own.
