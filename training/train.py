@@ -25,6 +25,7 @@ import decode
 import metrics
 from export import export
 from network import Copydesk
+from teacher import Mpnet
 from windows import Shape, Tokens, bucket, load_tokenizer, make_windows, tokenize
 
 IGNORE = -100
@@ -346,9 +347,12 @@ def dev_figures(model, tokenizer, dev, shape) -> dict:
 
 
 def optimizer_of(model: Copydesk, options) -> torch.optim.AdamW:
-    embeddings = model.encoder.embeddings
-    embeddings.word_embeddings.weight.requires_grad = options.unfreeze
-    new = set(map(id, embeddings.token_type_embeddings.parameters()))
+    if isinstance(model.encoder, Mpnet):
+        new = set(map(id, model.encoder.case.parameters()))
+    else:
+        embeddings = model.encoder.embeddings
+        embeddings.word_embeddings.weight.requires_grad = options.unfreeze
+        new = set(map(id, embeddings.token_type_embeddings.parameters()))
     groups: dict[tuple[float, float], list] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -383,6 +387,7 @@ def parse() -> argparse.Namespace:
     add("--extra", nargs="*", default=["newstsc"], choices=["newstsc", "dse"])
     add("--articles", type=int, default=None, help="train on the first N articles only")
     add("--unfreeze", action="store_true", help="train the word embeddings too")
+    add("--freeze", type=int, default=0, help="leave the first N layers of a teacher as they are")
     add("--bf16", action="store_true",
         help="pays on processors that multiply bf16 (AMX, AVX512-BF16); elsewhere it is 25 times slower")
     add("--threads", type=int, default=2)
@@ -425,7 +430,7 @@ def main() -> None:
         rng.shuffle(batches)
         return batches
 
-    model = Copydesk.from_base(str(options.base))
+    model = Copydesk.from_base(str(options.base), options.freeze)
     optimizer = optimizer_of(model, options)
     total = int(len(epoch_batches(0)) * options.epochs)
     warm = max(1, total // 10)
