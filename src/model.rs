@@ -195,7 +195,19 @@ enum Backed {
 }
 
 impl Model {
-    /// Loads a model onto a device.
+    /// Loads a model onto a device: some tenths of a second.
+    ///
+    /// ```
+    /// use copydesk::model::files::Files;
+    /// use copydesk::{Model, Placement};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let Some(files) = Files::embedded() else { return Ok(()) };
+    /// let model = Model::load(&files, Placement::CpuF32)?;
+    /// assert_eq!(model.identity().id, "news-en");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
