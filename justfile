@@ -32,6 +32,14 @@ train data base:
 deny *checks:
     .ci/deny {{checks}}
 
+# Bytes that break a promise, looked for ten minutes a target; needs cargo-fuzz.
+fuzz *arguments:
+    fuzz/run {{arguments}}
+
+# Half an hour of good and hostile clients against a release build.
+soak *arguments:
+    bench/soak/run {{arguments}}
+
 # THIRD-PARTY.txt anew, after a change of Cargo.lock.
 licenses:
     .ci/licenses

@@ -45,6 +45,8 @@ class Server:
     def __init__(self, port: int, *flags: str, model: str | None = None) -> None:
         self.port, self._flags, self._model = port, flags, model
         self.url = f"http://127.0.0.1:{port}"
+        # Panics that its log tells of.
+        self.panics = 0
         self.start()
 
     def start(self) -> None:
@@ -56,6 +58,7 @@ class Server:
 
         def read(log: Any) -> None:
             for line in log:
+                self.panics += "panicked at" in line
                 if "the model answers" in line:
                     serving.set()
             serving.set()

@@ -110,6 +110,9 @@ pub struct Limits {
     pub headline_bytes: usize,
     /// Exact mentions of one party.
     pub spans: usize,
+    /// Mentions of all named parties together, found or exact. Parties may share a name, and each is
+    /// answered at each place, so that a short text could ask for millions.
+    pub mentions: usize,
 }
 
 impl Default for Limits {
@@ -122,6 +125,7 @@ impl Default for Limits {
             name_bytes: 512,
             headline_bytes: 4_096,
             spans: 10_000,
+            mentions: 20_000,
         }
     }
 }
@@ -153,6 +157,7 @@ pub enum Reason {
     TooManyParties,
     TooManyAliases,
     TooManySpans,
+    TooManyMentions,
     EmptyPartyId,
     DuplicatePartyId,
     EmptyName,

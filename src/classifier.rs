@@ -47,6 +47,19 @@ impl From<TokenizerError> for ClassifyError {
     }
 }
 
+/// Where the time of one window went.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// Sentences that it answered.
+    pub sentences: usize,
+    /// From entering the queue to its batch.
+    pub queued: Duration,
+    /// Its batch in the model.
+    pub encoded: Duration,
+    /// When that was over.
+    pub ended: Instant,
+}
+
 /// Answers articles. Cheap to clone.
 #[derive(Clone)]
 pub struct Classifier {
@@ -193,15 +206,19 @@ impl Classifier {
         let model = self.engine.model();
         let assembler = Assembler::new(Arc::clone(&text), model, options.min_confidence);
         let answers = self.answers(&text, lane, options.deadline).peekable();
+        let cut = started.elapsed();
         let timings = Timings {
-            tokenize: started.elapsed(),
+            tokenize: cut,
             ..Timings::default()
         };
         Ok(Classification {
             answers,
             assembler: Some(assembler),
             ready: Vec::new(),
+            passed: None,
             started,
+            cut,
+            sentences: text.sentences().len(),
             timings,
         })
     }
@@ -290,11 +307,30 @@ pub struct Classification {
     assembler: Option<Assembler>,
     /// Sentences that are answered but not asked for yet, last first.
     ready: Vec<Event>,
+    /// The window that they come from, until somebody asks.
+    passed: Option<Passed>,
     started: Instant,
+    cut: Duration,
+    sentences: usize,
     timings: Timings,
 }
 
 impl Classification {
+    /// When the article came, and what checking and cutting it took.
+    pub fn cut(&self) -> (Instant, Duration) {
+        (self.started, self.cut)
+    }
+
+    /// How many sentences it was cut into.
+    pub fn sentences(&self) -> usize {
+        self.sentences
+    }
+
+    /// The window that the sentence came from that was given last, if it was the window's first.
+    pub fn passed(&mut self) -> Option<Passed> {
+        self.passed.take()
+    }
+
     /// The next sentence, or the summary, or `None` after it. After an error there is no more.
     ///
     /// # Errors
@@ -311,6 +347,12 @@ impl Classification {
                     self.timings.queue += answer.queued;
                     self.timings.encode += answer.encoded;
                     self.timings.tokenize += tokenized;
+                    self.passed = Some(Passed {
+                        sentences: answer.sentences.len(),
+                        queued: answer.queued,
+                        encoded: answer.encoded,
+                        ended: answer.ended,
+                    });
                     self.ready = assembler.window(answer.sentences);
                     self.ready.reverse();
                     self.assembler = Some(assembler);

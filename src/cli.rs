@@ -22,6 +22,10 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+/// How articles are read, for tests that feed it anything.
+#[doc(hidden)]
+pub use self::input::json_lines;
+
 /// Reads news copy: sentence types, speakers, and how each party is made to look.
 #[derive(Parser)]
 #[command(version, about, propagate_version = true)]

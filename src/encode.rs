@@ -229,7 +229,9 @@ impl Encoder {
 
     /// The highest row of the vocabulary, plus one.
     pub fn vocabulary(&self) -> usize {
-        self.tokenizer.get_vocab_size(true)
+        // Rows need not be numbered one by one.
+        let rows = self.tokenizer.get_vocab(true);
+        rows.values().max().map_or(0, |&row| row as usize + 1)
     }
 
     /// Tokenises one sentence or headline; adds no special tokens.

@@ -81,6 +81,8 @@ pub struct Answer {
     pub queued: Duration,
     /// Its batch in the model.
     pub encoded: Duration,
+    /// When that was over.
+    pub ended: Instant,
 }
 
 /// What the engine has done and holds.
@@ -630,7 +632,8 @@ fn reply_all(
     answers: Vec<Vec<SentenceLogits>>,
     started: Instant,
 ) {
-    let encoded = started.elapsed();
+    let ended = Instant::now();
+    let encoded = ended.duration_since(started);
     for (job, sentences) in batch.into_iter().zip(answers) {
         shared.counters.answered.fetch_add(1, Ordering::Relaxed);
         let queued = started.duration_since(job.entered);
@@ -639,6 +642,7 @@ fn reply_all(
             sentences,
             queued,
             encoded,
+            ended,
         }));
     }
 }

@@ -2,6 +2,7 @@
 //! server. Decides nothing about articles.
 
 mod activity;
+mod apart;
 mod arrival;
 pub mod auth;
 pub mod client;

@@ -2,7 +2,8 @@
 //! nothing, and sees no text.
 
 use std::fmt::Debug;
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
 
 use http::HeaderMap;
 
@@ -39,4 +40,31 @@ pub trait Running: Debug + Send + Sync {
     /// It ended, with the name of a gRPC code and a reason of the contract. `CANCELLED` as well where
     /// the client left.
     fn ended(&mut self, code: &'static str, reason: Option<&str>, after: Duration);
+
+    /// Whom to tell of the stages of its work, if anyone wants to know.
+    fn stages(&self) -> Option<Arc<dyn Stages>> {
+        None
+    }
+}
+
+/// A part of a call's work that is done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Stage {
+    /// `cut`: checking an article and cutting it into sentences. `queue`: a window from its entering
+    /// the queue to its batch. `encode`: its batch in the model.
+    pub name: &'static str,
+    /// When it began.
+    pub began: SystemTime,
+    /// How long it took.
+    pub took: Duration,
+    /// The article's number in its call.
+    pub article: i64,
+    /// Sentences that it was about, of the article or of the window.
+    pub sentences: usize,
+}
+
+/// Is told of the stages of one call.
+pub trait Stages: Debug + Send + Sync {
+    /// A stage is over.
+    fn passed(&self, stage: &Stage);
 }

@@ -63,7 +63,7 @@ impl Text {
         };
         let mentions = match &named {
             None => Vec::new(),
-            Some(parties) => mentions(&text, &sentences, parties, exact, ready_cut),
+            Some(parties) => mentions(&text, &sentences, parties, exact, ready_cut, limits)?,
         };
         let offsets = Offsets::new(&text);
         let headline = article.headline;
@@ -153,7 +153,13 @@ fn mentions(
     parties: &[Party],
     exact: Vec<ExactMention>,
     ready_cut: bool,
-) -> Vec<Vec<(usize, Range<usize>)>> {
+    limits: &Limits,
+) -> Result<Vec<Vec<(usize, Range<usize>)>>, Invalid> {
+    let refuse = || {
+        let most = limits.mentions;
+        let problem = format!("stand at more than {most} places; at most {most} are allowed");
+        Invalid::new("parties", Reason::TooManyMentions, problem)
+    };
     let searched = parties
         .iter()
         .enumerate()
@@ -165,7 +171,12 @@ fn mentions(
             .map(move |name| (i, name))
     });
     let ranges: Vec<Range<usize>> = sentences.iter().map(|s| s.range.clone()).collect();
-    let found = Matcher::new(names).find(text, &ranges);
+    let left = limits
+        .mentions
+        .checked_sub(exact.len())
+        .ok_or_else(refuse)?;
+    let found = Matcher::new(names).find(text, &ranges, left);
+    let found = found.ok_or_else(refuse)?;
     let mut all: Vec<Vec<(usize, Range<usize>)>> = Vec::with_capacity(sentences.len());
     for (sentence, found) in ranges.iter().zip(found) {
         let local = |r: &Range<usize>| r.start - sentence.start..r.end - sentence.start;
@@ -180,7 +191,7 @@ fn mentions(
         sentence.sort_by_key(|(party, range)| (range.start, range.end, *party));
         sentence.dedup();
     }
-    all
+    Ok(all)
 }
 
 /// The sentence of an exact mention, and its bytes there. One that reaches over the end of its

@@ -15,7 +15,7 @@ use clap::ValueEnum;
 use serde::Deserialize;
 
 use self::archive::Archive;
-use self::unpack::Reader;
+pub use self::unpack::Reader;
 use crate::article::{Article, Body, Parties, Party, PartySpan};
 use crate::span::Unit;
 
@@ -35,7 +35,7 @@ pub(super) enum Format {
 const MOST: u64 = 64 << 20;
 
 /// An article, or why there is none, with its id (or its place) for the answer.
-pub(super) type Item = (String, Result<Article, String>);
+pub type Item = (String, Result<Article, String>);
 
 /// What a line of JSON Lines holds.
 #[derive(Deserialize)]
@@ -111,12 +111,7 @@ fn open(path: &Path, format: Format, read: &Arc<AtomicU64>) -> Items {
         other => Ok(other == Format::Jsonl),
     };
     match lines {
-        Ok(true) => Box::new(Lines {
-            reader,
-            name,
-            number: 0,
-            ended: false,
-        }),
+        Ok(true) => Box::new(json_lines(reader, name)),
         Ok(false) => Box::new(std::iter::once(plain(reader, name))),
         Err(error) => failed(name, unreadable(error)),
     }
@@ -171,6 +166,16 @@ fn utf8(bytes: Vec<u8>) -> Result<String, String> {
         let at = error.utf8_error().valid_up_to();
         format!("is not UTF-8: byte {at} cannot be read; convert the file to UTF-8")
     })
+}
+
+/// The articles of JSON Lines, a line at a time; `name` is the file's, for what is wrong with it.
+pub fn json_lines(reader: Reader, name: String) -> impl Iterator<Item = Item> + Send {
+    Lines {
+        reader,
+        name,
+        number: 0,
+        ended: false,
+    }
 }
 
 struct Lines {
@@ -262,13 +267,7 @@ mod tests {
 
     fn read(text: &str) -> Vec<Item> {
         let reader = Box::new(io::Cursor::new(text.to_owned()));
-        Lines {
-            reader,
-            name: "a.jsonl".into(),
-            number: 0,
-            ended: false,
-        }
-        .collect()
+        json_lines(reader, "a.jsonl".into()).collect()
     }
 
     #[test]

@@ -17,7 +17,7 @@ pub(super) fn request(
 ) -> Result<(Article, f32), Invalid> {
     let min_confidence = options.and_then(|o| o.min_confidence).unwrap_or_default();
     let missing = || Invalid::new("article", Reason::MissingText, "is missing");
-    Ok((article_of(article.ok_or_else(missing)?)?, min_confidence))
+    Ok((article.ok_or_else(missing)?.try_into()?, min_confidence))
 }
 
 /// Bytes of the text, or of all sentences; the headline is context and costs little.
@@ -30,34 +30,42 @@ pub(super) fn text_bytes(article: &pb::Article) -> usize {
     }
 }
 
-fn article_of(article: pb::Article) -> Result<Article, Invalid> {
+/// Converts; what an article may hold is for [`Article::check`] to say.
+impl TryFrom<pb::Article> for Article {
+    type Error = Invalid;
+
+    fn try_from(article: pb::Article) -> Result<Self, Invalid> {
+        let body = body(article.content)?;
+        let parties = match article.parties {
+            None => Parties::Detect,
+            Some(list) => {
+                let parties = list.items.into_iter().enumerate();
+                Parties::Named(
+                    parties
+                        .map(|(i, p)| party(i, p))
+                        .collect::<Result<_, _>>()?,
+                )
+            }
+        };
+        Ok(Self {
+            id: article.id,
+            headline: Some(article.headline).filter(|h| !h.is_empty()),
+            body,
+            parties,
+        })
+    }
+}
+
+fn body(content: Option<pb::article::Content>) -> Result<Body, Invalid> {
     use pb::article::Content;
-    let body = match article.content {
-        Some(Content::Text(text)) => Body::Text(text),
-        Some(Content::Sentences(list)) => Body::Sentences(list.items),
+    match content {
+        Some(Content::Text(text)) => Ok(Body::Text(text)),
+        Some(Content::Sentences(list)) => Ok(Body::Sentences(list.items)),
         None => {
             let problem = "is missing; send text or sentences";
-            return Err(Invalid::new("text", Reason::MissingText, problem));
+            Err(Invalid::new("text", Reason::MissingText, problem))
         }
-    };
-    let parties = match article.parties {
-        None => Parties::Detect,
-        Some(list) => {
-            let parties = list.items.into_iter().enumerate();
-            Parties::Named(
-                parties
-                    .map(|(i, p)| party(i, p))
-                    .collect::<Result<_, _>>()?,
-            )
-        }
-    };
-    let headline = Some(article.headline).filter(|h| !h.is_empty());
-    Ok(Article {
-        id: article.id,
-        headline,
-        body,
-        parties,
-    })
+    }
 }
 
 fn party(index: usize, party: pb::Party) -> Result<Party, Invalid> {
@@ -285,6 +293,7 @@ pub(super) fn model(model: &Model, limits: &Limits, request_bytes: usize) -> pb:
             aliases: int(limits.aliases),
             spans: int(limits.spans),
             name_bytes: int(limits.name_bytes),
+            mentions: int(limits.mentions),
         }),
         device: model.placement().to_string(),
         build: Some(pb::Build {

@@ -5,16 +5,16 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
-use futures_util::stream::{self, Stream};
+use futures_util::stream::Stream;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tonic::{Status, Streaming};
 
+use super::apart::{self, End};
 use super::deadline::within;
 use super::gauges::Open;
 use super::pb::{self, classify_articles_response};
 use super::service::{Service, next};
-use super::watched::Failures;
+use super::watched::{Failures, Work};
 use super::{convert, status};
 use crate::answer::Event;
 use crate::article::{Invalid, Reason};
@@ -35,14 +35,7 @@ pub(super) struct Corpus {
     seen: Seen,
     index: i64,
     failures: Failures,
-}
-
-/// Why a call ends before its articles do.
-enum End {
-    /// The client has left.
-    Gone,
-    /// It fails as a whole.
-    Failed(Status),
+    work: Work,
 }
 
 impl Corpus {
@@ -50,42 +43,25 @@ impl Corpus {
     pub fn answers(
         service: Service,
         deadline: Option<Instant>,
-        (open, failures): (Open, Failures),
+        (open, (failures, work)): (Open, (Failures, Work)),
         first: Option<(pb::ClassifyArticlesRequest, Lane)>,
         requests: Streaming<pb::ClassifyArticlesRequest>,
     ) -> impl Stream<Item = Result<Message, Status>> + Send + use<> {
-        // One message waits for the reader; a slow one thus slows the reading of articles.
-        let (out, messages) = mpsc::channel(1);
-        let corpus = Self {
-            service,
-            deadline,
-            out,
-            seen: Seen::default(),
-            index: 0,
-            failures,
-        };
-        let work = Work(tokio::spawn(async move {
+        // A slow reader thus slows the reading of articles.
+        apart::messages(move |out| async move {
+            let corpus = Self {
+                service,
+                deadline,
+                out,
+                seen: Seen::default(),
+                index: 0,
+                failures,
+                work,
+            };
             let _open = open;
             match first {
                 Some(first) => corpus.run(first, requests).await,
                 None => Ok(()),
-            }
-        }));
-        stream::unfold(Some((messages, work)), |state| async {
-            let (mut messages, mut work) = state?;
-            if let Some(message) = messages.recv().await {
-                return Some((Ok(message), Some((messages, work))));
-            }
-            match (&mut work.0).await {
-                Ok(Ok(()) | Err(End::Gone)) => None,
-                Ok(Err(End::Failed(status))) => Some((Err(status), None)),
-                Err(error) => {
-                    tracing::error!(%error, "a corpus failed");
-                    Some((
-                        Err(Status::internal("the server failed on this call")),
-                        None,
-                    ))
-                }
             }
         })
     }
@@ -119,7 +95,9 @@ impl Corpus {
         match self.start(&id, request, admitted).await {
             Err(error) => self.send(&id, self.failure(error)?).await?,
             Ok(mut answer) => {
+                self.work.cut(&answer, self.index);
                 while let Some(event) = next(&mut answer, self.deadline).await {
+                    self.work.windows(&mut answer, self.index);
                     let message = match event {
                         Ok(event) => self::event(event),
                         Err(error) => self.failure(error)?,
@@ -194,15 +172,6 @@ fn event(event: Event) -> classify_articles_response::Event {
     match event {
         Event::Sentence(s) => Message::Sentence(convert::sentence(*s)),
         Event::Summary(s) => Message::Summary(convert::summary(*s)),
-    }
-}
-
-/// A task that ends when it is dropped.
-struct Work(JoinHandle<Result<(), End>>);
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

@@ -9,7 +9,8 @@ use std::time::Duration;
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::{Request, Response};
+use http::header::CONTENT_TYPE;
+use http::{Method, Request, Response, StatusCode};
 use http_body::{Frame, SizeHint};
 use tonic::Status;
 use tonic::body::Body;
@@ -82,6 +83,11 @@ where
             call.ended_with(&status);
             return std::future::ready(Ok(status.into_http())).boxed();
         }
+        if let Some(refusal) = strange(&request) {
+            call.ended_with(&Status::invalid_argument("not a call of gRPC"));
+            return std::future::ready(Ok(refusal)).boxed();
+        }
+        request.extensions_mut().insert(call.work());
         request.extensions_mut().insert(Failures(observers));
         let request = match self.rules.message_timeout {
             None => request,
@@ -105,6 +111,22 @@ where
         }
         .boxed()
     }
+}
+
+/// What is said, as gRPC over HTTP/2 would have it, to what is no call: one is a POST of
+/// `application/grpc`, with a suffix or without.
+fn strange(request: &Request<Body>) -> Option<Response<Body>> {
+    let kind = request.headers().get(CONTENT_TYPE);
+    let status = if request.method() != Method::POST {
+        StatusCode::METHOD_NOT_ALLOWED
+    } else if !kind.is_some_and(|kind| kind.as_bytes().starts_with(b"application/grpc")) {
+        StatusCode::UNSUPPORTED_MEDIA_TYPE
+    } else {
+        return None;
+    };
+    let mut answer = Response::new(Body::empty());
+    *answer.status_mut() = status;
+    Some(answer)
 }
 
 /// Whether a method takes a stream of messages, which may be long apart.

@@ -4,16 +4,17 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Instant;
 
-use futures_util::stream::{self, Stream, StreamExt};
+use futures_util::stream::{Stream, StreamExt};
 use tokio::sync::watch;
 use tonic::{Request, Response, Status, Streaming};
 
+use super::apart::{self, End};
 use super::corpus::Corpus;
 use super::deadline::{self, within};
 use super::gauges::{Gauges, Kind, Open};
 use super::pb::classifier_service_server::ClassifierService;
 use super::pb::{self, classify_article_response};
-use super::watched::Failures;
+use super::watched::{Failures, Work};
 use super::{convert, status};
 use crate::answer::Event;
 use crate::article::Article;
@@ -139,6 +140,7 @@ impl ClassifierService for Service {
         request: Request<pb::ClassifyArticleRequest>,
     ) -> Result<Response<Self::ClassifyArticleStream>, Status> {
         let (deadline, open) = (deadline::of(&request), self.gauges.open(Kind::Article));
+        let work = extension::<Work, _>(&request);
         let message = request.into_inner();
         let bytes = message.article.as_ref().map_or(0, convert::text_bytes);
         let (article, min_confidence) = convert::request(message.article, message.options)
@@ -149,18 +151,19 @@ impl ClassifierService for Service {
             .await
             .ok_or_else(status::deadline_exceeded)?
             .map_err(|error| status::classify(&error))?;
-        Ok(Response::new(events(answer, deadline, open).boxed()))
+        work.cut(&answer, 0);
+        let answers = events(answer, deadline, (open, work));
+        Ok(Response::new(answers.boxed()))
     }
 
     async fn classify_articles(
         &self,
         request: Request<Streaming<pb::ClassifyArticlesRequest>>,
     ) -> Result<Response<Self::ClassifyArticlesStream>, Status> {
-        let failures = request
-            .extensions()
-            .get::<Failures>()
-            .cloned()
-            .unwrap_or_default();
+        let told = (
+            extension::<Failures, _>(&request),
+            extension::<Work, _>(&request),
+        );
         let (deadline, open) = (deadline::of(&request), self.gauges.open(Kind::Corpus));
         let mut requests = request.into_inner();
         let first = match self.read(&mut requests, deadline).await? {
@@ -171,7 +174,7 @@ impl ClassifierService for Service {
                 Some((first, admitted))
             }
         };
-        let answers = Corpus::answers(self.clone(), deadline, (open, failures), first, requests);
+        let answers = Corpus::answers(self.clone(), deadline, (open, told), first, requests);
         Ok(Response::new(answers.boxed()))
     }
 
@@ -185,18 +188,27 @@ impl ClassifierService for Service {
     }
 }
 
+/// What the gate put among a request's extensions.
+fn extension<E: Clone + Default + Send + Sync + 'static, T>(request: &Request<T>) -> E {
+    request.extensions().get().cloned().unwrap_or_default()
+}
+
 /// The messages of an answer.
 fn events(
-    answer: Classification,
+    mut answer: Classification,
     deadline: Option<Instant>,
-    open: Open,
+    (open, work): (Open, Work),
 ) -> impl Stream<Item = Result<pb::ClassifyArticleResponse, Status>> + Send {
-    stream::unfold(Some((answer, open)), move |state| async move {
-        let (mut answer, open) = state?;
-        match next(&mut answer, deadline).await? {
-            Ok(event) => Some((Ok(article_response(event)), Some((answer, open)))),
-            Err(error) => Some((Err(status::classify(&error)), None)),
+    apart::messages(move |out| async move {
+        let _open = open;
+        while let Some(event) = next(&mut answer, deadline).await {
+            let event = event.map_err(|error| End::Failed(status::classify(&error)))?;
+            work.windows(&mut answer, 0);
+            let sent = within(deadline, out.send(article_response(event))).await;
+            sent.ok_or_else(|| End::Failed(status::deadline_exceeded()))?
+                .map_err(|_| End::Gone)?;
         }
+        Ok(())
     })
 }
 

@@ -127,6 +127,7 @@ fn reason(reason: Reason) -> &'static str {
         Reason::TooManyParties => "TOO_MANY_PARTIES",
         Reason::TooManyAliases => "TOO_MANY_ALIASES",
         Reason::TooManySpans => "TOO_MANY_SPANS",
+        Reason::TooManyMentions => "TOO_MANY_MENTIONS",
         Reason::EmptyPartyId => "EMPTY_PARTY_ID",
         Reason::DuplicatePartyId => "DUPLICATE_PARTY_ID",
         Reason::EmptyName => "EMPTY_NAME",

@@ -2,14 +2,15 @@
 //! end.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant, SystemTime};
 
 use http::HeaderMap;
 use tonic::Status;
 use tonic_types::StatusExt;
 
 use super::status;
-use crate::telemetry::{Began, Observer, Running};
+use crate::classifier::Classification;
+use crate::telemetry::{Began, Observer, Running, Stage, Stages};
 
 /// The methods that are told apart. What else a caller asks for is one method.
 const METHODS: [&str; 7] = [
@@ -44,6 +45,11 @@ impl Call {
             began: Instant::now(),
             first: false,
         }
+    }
+
+    /// Whom to tell of its work.
+    pub fn work(&self) -> Work {
+        Work(self.running.iter().filter_map(|r| r.stages()).collect())
     }
 
     /// A message leaves.
@@ -82,6 +88,48 @@ impl Call {
 impl Drop for Call {
     fn drop(&mut self) {
         self.end("CANCELLED", None);
+    }
+}
+
+/// Tells of the stages of a call's work. Stands among a request's extensions.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Work(Arc<[Arc<dyn Stages>]>);
+
+impl Work {
+    /// An article has been cut.
+    pub fn cut(&self, answer: &Classification, article: i64) {
+        let (began, took) = answer.cut();
+        self.tell("cut", began, took, article, answer.sentences());
+    }
+
+    /// Of the windows that came since it was called last.
+    pub fn windows(&self, answer: &mut Classification, article: i64) {
+        if let Some(window) = answer.passed() {
+            let batch = window.ended.checked_sub(window.encoded);
+            let entered = batch.and_then(|batch| batch.checked_sub(window.queued));
+            if let Some((batch, entered)) = batch.zip(entered) {
+                self.tell("queue", entered, window.queued, article, window.sentences);
+                self.tell("encode", batch, window.encoded, article, window.sentences);
+            }
+        }
+    }
+
+    fn tell(
+        &self,
+        name: &'static str,
+        began: Instant,
+        took: Duration,
+        article: i64,
+        sentences: usize,
+    ) {
+        let stage = Stage {
+            name,
+            began: SystemTime::now() - began.elapsed(),
+            took,
+            article,
+            sentences,
+        };
+        self.0.iter().for_each(|stages| stages.passed(&stage));
     }
 }
 

@@ -112,7 +112,7 @@ fn check(bert: &BertConfig, card: &Card) -> Result<(), LoadError> {
             format!("exceeds the encoder's {most} positions"),
         ));
     }
-    if shape.window_tokens < shape.headline_tokens + 16 {
+    if shape.window_tokens.saturating_sub(shape.headline_tokens) < 16 {
         return Err(setting(
             "window_tokens",
             "leaves under 16 tokens beside the headline".into(),
@@ -130,11 +130,19 @@ fn check(bert: &BertConfig, card: &Card) -> Result<(), LoadError> {
             "must divide hidden_size".into(),
         ));
     }
-    if bert.num_hidden_layers == 0 || !bert.hidden_size.is_multiple_of(TARGET_HEADS) {
+    if bert.hidden_size == 0 || !bert.hidden_size.is_multiple_of(TARGET_HEADS) {
         return Err(setting(
             "hidden_size",
-            format!("must be a multiple of {TARGET_HEADS}, with at least one layer"),
+            format!("must be a multiple of {TARGET_HEADS}, and not 0"),
         ));
+    }
+    for (name, value) in [
+        ("num_hidden_layers", bert.num_hidden_layers),
+        ("intermediate_size", bert.intermediate_size),
+    ] {
+        if value == 0 {
+            return Err(setting(name, "must be at least 1".into()));
+        }
     }
     if bert.hidden_act != HiddenAct::Gelu {
         return Err(setting("hidden_act", "must be \"gelu\"".into()));

@@ -43,14 +43,25 @@ impl Matcher {
     }
 
     /// The mentions in each of `sentences` (bytes of `text`), in the order of the text. Mentions
-    /// do not overlap, but where parties share a name each is given.
-    pub fn find(&self, text: &str, sentences: &[Range<usize>]) -> Vec<Vec<Mention>> {
-        let all = sentences.iter();
-        all.map(|s| self.find_in(&text[s.clone()], s.start))
-            .collect()
+    /// do not overlap, but where parties share a name each is given. `None` if there are more than
+    /// `most`.
+    pub fn find(
+        &self,
+        text: &str,
+        sentences: &[Range<usize>],
+        most: usize,
+    ) -> Option<Vec<Vec<Mention>>> {
+        let mut left = most;
+        let mut all = Vec::with_capacity(sentences.len());
+        for sentence in sentences {
+            let found = self.find_in(&text[sentence.clone()], sentence.start, left)?;
+            left -= found.len();
+            all.push(found);
+        }
+        Some(all)
     }
 
-    fn find_in(&self, sentence: &str, offset: usize) -> Vec<Mention> {
+    fn find_in(&self, sentence: &str, offset: usize, most: usize) -> Option<Vec<Mention>> {
         let words: Vec<Word> = words(sentence).collect();
         let capitals = in_capitals(sentence);
         let ids: Vec<Option<u32>> = match capitals {
@@ -68,6 +79,9 @@ impl Matcher {
                 at += 1;
                 continue;
             };
+            if found.len() + parties.len() > most {
+                return None;
+            }
             let (first, last) = (&words[at].range, &words[at + length - 1].range);
             let range = offset + first.start..offset + last.end;
             found.extend(parties.iter().map(|&party| Mention {
@@ -76,7 +90,7 @@ impl Matcher {
             }));
             at += length;
         }
-        found
+        Some(found)
     }
 }
 

@@ -11,7 +11,11 @@ fn found(names: &[(usize, &str)], text: &str) -> Vec<String> {
         start += line.len();
     }
     let matcher = Matcher::new(names.iter().copied());
-    let all = matcher.find(text, &sentences).into_iter().flatten();
+    let all = matcher
+        .find(text, &sentences, 1000)
+        .unwrap()
+        .into_iter()
+        .flatten();
     all.map(|m| format!("{}:{}", m.party, &text[m.range]))
         .collect()
 }
@@ -184,6 +188,17 @@ fn speakers_are_found_among_the_parties() {
     assert_eq!(named.resolve("Oster"), None, "could be either");
 }
 
+#[test]
+fn a_name_that_many_share_is_bounded() {
+    let matcher = Matcher::new((0..1000).map(|party| (party, "a")));
+    let text = "a ".repeat(100_000);
+    let sentences = [0..10, 10..text.len()];
+    assert_eq!(matcher.find(&text, &sentences, 100_000), None);
+    let few = matcher.find(&text, &sentences[..1], 5000);
+    assert_eq!(few.map(|f| f[0].len()), Some(5000));
+    assert_eq!(matcher.find(&text, &sentences[..1], 4999), None);
+}
+
 proptest! {
     #[test]
     fn mentions_lie_in_their_sentences(
@@ -193,7 +208,7 @@ proptest! {
         let matcher = Matcher::new(names.iter().map(String::as_str).enumerate());
         let half = (0..=text.len() / 2).rev().find(|&i| text.is_char_boundary(i)).unwrap();
         let sentences = [0..half, half..text.len()];
-        for (mentions, sentence) in matcher.find(&text, &sentences).iter().zip(&sentences) {
+        for (mentions, sentence) in matcher.find(&text, &sentences, 1000).unwrap().iter().zip(&sentences) {
             for m in mentions {
                 prop_assert!(m.range.start >= sentence.start && m.range.end <= sentence.end);
                 prop_assert!(m.range.start < m.range.end && text.get(m.range.clone()).is_some());

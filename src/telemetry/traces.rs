@@ -1,22 +1,29 @@
 //! Traces over OTLP: a span a call, under the one that the caller names in `traceparent`, by
-//! OpenTelemetry's conventions for RPC. Sends them in batches from a thread of its own, so that no call
+//! OpenTelemetry's conventions for RPC; and under it a span for each stage of its work, up to a number. Sends them in batches from a thread of its own, so that no call
 //! waits for the collector.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use http::HeaderMap;
-use opentelemetry::KeyValue;
 use opentelemetry::propagation::{Extractor, TextMapPropagator};
-use opentelemetry::trace::{Span as _, SpanKind, Status, Tracer as _, TracerProvider as _};
+use opentelemetry::trace::{
+    Span as _, SpanKind, Status, TraceContextExt, Tracer as _, TracerProvider as _,
+};
+use opentelemetry::{Context, KeyValue};
 use opentelemetry_otlp::{SpanExporter, WithExportConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
 use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider, Span};
 
-use super::{Began, Observer, Running};
+use super::{Began, Observer, Running, Stage, Stages};
 
 /// How long the collector may take over a batch.
 const EXPORT: Duration = Duration::from_secs(10);
+
+/// Stages of one call that are told: a corpus may have millions, and the exporter holds 2048 spans.
+const STAGES: usize = 128;
 
 /// Traces cannot be sent.
 #[derive(Debug, thiserror::Error)]
@@ -98,7 +105,10 @@ impl Observer for Traces {
                 KeyValue::new("rpc.method", method),
             ])
             .start_with_context(&self.tracer, &parent);
-        Box::new(Call(span))
+        Box::new(Call {
+            span,
+            tracer: self.tracer.clone(),
+        })
     }
 
     fn failed(&self, _reason: &str) {}
@@ -106,24 +116,67 @@ impl Observer for Traces {
 
 /// A call under way.
 #[derive(Debug)]
-struct Call(Span);
+struct Call {
+    span: Span,
+    tracer: SdkTracer,
+}
 
 impl Running for Call {
     fn first(&mut self, _after: Duration) {
-        self.0.add_event("first message", Vec::new());
+        self.span.add_event("first message", Vec::new());
     }
 
     fn ended(&mut self, code: &'static str, reason: Option<&str>, _after: Duration) {
         let set = |key, value: &str| KeyValue::new(key, value.to_owned());
-        self.0.set_attribute(set("rpc.response.status_code", code));
+        self.span
+            .set_attribute(set("rpc.response.status_code", code));
         if let Some(reason) = reason {
-            self.0.set_attribute(set("copydesk.reason", reason));
+            self.span.set_attribute(set("copydesk.reason", reason));
         }
         if is_ours(code) {
-            self.0.set_attribute(set("error.type", code));
-            self.0.set_status(Status::error(""));
+            self.span.set_attribute(set("error.type", code));
+            self.span.set_status(Status::error(""));
         }
-        self.0.end();
+        self.span.end();
+    }
+
+    fn stages(&self) -> Option<Arc<dyn Stages>> {
+        let parent = self.span.span_context();
+        parent.is_sampled().then(|| {
+            Arc::new(Work {
+                parent: Context::new().with_remote_span_context(parent.clone()),
+                tracer: self.tracer.clone(),
+                told: AtomicUsize::new(0),
+            }) as Arc<dyn Stages>
+        })
+    }
+}
+
+/// The work for a call.
+#[derive(Debug)]
+struct Work {
+    /// The call's span.
+    parent: Context,
+    tracer: SdkTracer,
+    told: AtomicUsize,
+}
+
+impl Stages for Work {
+    fn passed(&self, stage: &Stage) {
+        if self.told.fetch_add(1, Ordering::Relaxed) >= STAGES {
+            return;
+        }
+        let sentences = i64::try_from(stage.sentences).unwrap_or(i64::MAX);
+        let mut span = self
+            .tracer
+            .span_builder(stage.name)
+            .with_start_time(stage.began)
+            .with_attributes([
+                KeyValue::new("copydesk.article", stage.article),
+                KeyValue::new("copydesk.sentences", sentences),
+            ])
+            .start_with_context(&self.tracer, &self.parent);
+        span.end_with_timestamp(stage.began + stage.took);
     }
 }
 

@@ -69,6 +69,16 @@ fn configs_are_checked() {
     config(&["window_tokens", "96"], |c| {
         c["copydesk"]["window_tokens"] = json!(4096)
     });
+    config(&["window_tokens", "headline"], |c| {
+        c["copydesk"]["headline_tokens"] = json!(u64::MAX)
+    });
+    config(&["hidden_size"], |c| c["hidden_size"] = json!(0));
+    config(&["num_hidden_layers"], |c| {
+        c["num_hidden_layers"] = json!(0)
+    });
+    config(&["intermediate_size"], |c| {
+        c["intermediate_size"] = json!(0)
+    });
     config(&["temperatures.type"], |c| {
         c["copydesk"]["temperatures"]["type"] = json!(0.0)
     });
@@ -84,6 +94,11 @@ fn tokenizers_that_meddle_are_refused() {
         json!({"direction": "Right", "max_length": 128, "strategy": "LongestFirst", "stride": 0});
     check(&["tokenizer.json", "truncation"], |d| {
         edit(&d.join("tokenizer.json"), |t| t["truncation"] = truncate);
+    });
+    check(&["vocab_size", "1000 tokens"], |d| {
+        edit(&d.join("tokenizer.json"), |t| {
+            t["model"]["vocab"]["paper"] = json!(999)
+        });
     });
     check(&["[SEP]"], |d| {
         edit(&d.join("tokenizer.json"), |t| {

@@ -12,6 +12,7 @@ mod bad_models;
 #[cfg(feature = "bench")]
 mod bench;
 mod cli;
+mod fuzzed;
 mod golden;
 #[cfg(feature = "hub")]
 mod hub;
@@ -21,3 +22,4 @@ mod service;
 mod serving;
 mod support;
 mod tls;
+mod windows;

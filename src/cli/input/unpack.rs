@@ -10,7 +10,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use super::archive::is_standard;
 
 /// Lines to read, from a thread of their own.
-pub(super) type Reader = Box<dyn BufRead + Send>;
+pub type Reader = Box<dyn BufRead + Send>;
 
 const GZIP: &[u8] = &[0x1f, 0x8b];
 const ZSTANDARD: &[u8] = &[0x28, 0xb5, 0x2f, 0xfd];

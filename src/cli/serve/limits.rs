@@ -36,6 +36,10 @@ pub(super) struct ArticleLimits {
     #[arg(long, value_name = "N", default_value_t = article::Limits::default().spans, env = "COPYDESK_MAX_SPANS")]
     max_spans: usize,
 
+    /// Places where the parties named in one request stand; where several share a name, each counts.
+    #[arg(long, value_name = "N", default_value_t = article::Limits::default().mentions, env = "COPYDESK_MAX_MENTIONS")]
+    max_mentions: usize,
+
     /// Bytes of an id, a name or an alias, or of the words under a span.
     #[arg(long, value_name = "BYTES", default_value_t = article::Limits::default().name_bytes, env = "COPYDESK_MAX_NAME_BYTES")]
     max_name_bytes: usize,
@@ -51,6 +55,7 @@ impl From<&ArticleLimits> for article::Limits {
             name_bytes: flags.max_name_bytes,
             headline_bytes: flags.max_headline_bytes,
             spans: flags.max_spans,
+            mentions: flags.max_mentions,
         }
     }
 }

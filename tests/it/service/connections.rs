@@ -1,10 +1,12 @@
 //! What connections may do: how many there are, how long they last, how fast they send.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use bytes::Bytes;
 use http_body_util::{BodyExt, StreamBody};
-use tokio::io::AsyncReadExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tonic::metadata::MetadataValue;
 use tower_service::Service;
@@ -140,6 +142,122 @@ async fn old_connections_end_after_their_calls() {
     }
     assert!(broke, "calls beyond the grace are cut off");
     drop((send, stream, client));
+    running.stop().await;
+}
+
+/// Opens a connection and says no more: what a client says whose machine has gone. The seconds until
+/// the server closes it, and whether it asked before.
+async fn of_a_silent_client(address: SocketAddr, calls: bool) -> (Duration, bool) {
+    const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+    const PING: u8 = 6;
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    stream
+        .write_all(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n")
+        .await
+        .expect("sent");
+    stream.write_all(&SETTINGS).await.expect("sent");
+    if calls {
+        // A call whose message never comes.
+        let head = b"\x83\x86\x04\x2e/copydesk.v1.ClassifierService/ClassifyArticle\
+            \x01\x09localhost\x0f\x10\x10application/grpc";
+        let length = u8::try_from(head.len()).expect("short");
+        stream
+            .write_all(&[0, 0, length, 1, 4, 0, 0, 0, 1])
+            .await
+            .expect("sent");
+        stream.write_all(head).await.expect("sent");
+    }
+    let begin = Instant::now();
+    let mut asked = false;
+    let end = async {
+        let mut head = [0; 9];
+        while stream.read_exact(&mut head).await.is_ok() {
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut rest = vec![0; length as usize];
+            asked |= head[3] == PING && head[4] == 0;
+            if stream.read_exact(&mut rest).await.is_err() {
+                break;
+            }
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(20), end)
+        .await
+        .expect("the server closes it");
+    (begin.elapsed(), asked)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn clients_that_answer_no_ping_are_dropped_in_time() {
+    let connections = Arc::new(server::Connections::new(10));
+    let (interval, timeout) = (Duration::from_millis(400), Duration::from_millis(600));
+    let shared = Arc::clone(&connections);
+    let running = with(|config| {
+        config.connections = shared;
+        config.keepalive_interval = Some(interval);
+        config.keepalive_timeout = timeout;
+    })
+    .await;
+    // One whose library answers, with a call open all the while, and then between calls.
+    let mut client = running.client().await;
+    let (send, articles) = tokio::sync::mpsc::channel(1);
+    let corpus = |id: &str| pb::ClassifyArticlesRequest {
+        article: Some(article(id, "The league met.")),
+        options: None,
+    };
+    send.send(corpus("a")).await.expect("open");
+    let articles = tokio_stream::wrappers::ReceiverStream::new(articles);
+    let stream = client.classify_articles(articles).await;
+    let mut stream = stream.expect("admitted").into_inner();
+
+    for calls in [false, true] {
+        let (after, asked) = of_a_silent_client(running.address, calls).await;
+        assert!(asked, "it is asked first");
+        assert!(after >= interval, "{after:?}, calls: {calls}");
+        // The rest is for busy machines.
+        assert!(
+            after < (interval + timeout) * 5,
+            "{after:?}, calls: {calls}"
+        );
+    }
+    let gone = async {
+        while connections.open() > 1 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), gone)
+        .await
+        .expect("their places are free again");
+
+    send.send(corpus("b")).await.expect("open");
+    drop(send);
+    let mut last = String::new();
+    while let Some(message) = stream.message().await.expect("it goes on") {
+        last = message.article_id;
+    }
+    assert_eq!(last, "b");
+    drop((stream, client));
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_no_call_of_grpc_is_refused_as_http_would() {
+    let running = with(|_| {}).await;
+    let path = "copydesk.v1.ClassifierService/GetModel";
+    let post = || http::Request::post(format!("http://{}/{path}", running.address));
+    let check = async |request: http::request::Builder, expect: u16| {
+        let mut channel = running.channel().await;
+        std::future::poll_fn(|context| channel.poll_ready(context))
+            .await
+            .expect("ready");
+        let request = request.body(tonic::body::Body::empty()).expect("a request");
+        let answer = channel.call(request).await.expect("an answer");
+        assert_eq!(answer.status().as_u16(), expect);
+    };
+    check(post().header("content-type", "text/html"), 415).await;
+    check(post(), 415).await;
+    let get = http::Request::get(format!("http://{}/{path}", running.address));
+    check(get.header("content-type", "application/grpc"), 405).await;
+    check(post().header("content-type", "application/grpc+proto"), 200).await;
     running.stop().await;
 }
 

@@ -83,6 +83,13 @@ async fn provoke(reason: ErrorReason, client: &mut ClassifierServiceClient<Chann
             spans: (0..4).map(|start| span(start, start + 1)).collect(),
             ..party("a")
         }]),
+        ErrorReason::TooManyMentions => pb::Article {
+            content: article("a", &"It met. ".repeat(9)).content,
+            ..with([pb::Party {
+                name: "met".into(),
+                ..party("a")
+            }])
+        },
         ErrorReason::EmptyPartyId => with([party(" ")]),
         ErrorReason::DuplicatePartyId => with(["a", "a"].map(party)),
         ErrorReason::EmptyName => with([pb::Party {
@@ -122,6 +129,7 @@ async fn every_reason_reaches_the_client() {
         parties: 2,
         aliases: 3,
         spans: 3,
+        mentions: 5,
         name_bytes: 100,
         headline_bytes: 100,
     };
@@ -130,7 +138,7 @@ async fn every_reason_reaches_the_client() {
     let running = Running::start(Classifier::new(engine, limits), config).await;
     let mut client = running.client().await;
     let all = stated();
-    assert!(all.len() >= 23, "{all:?}");
+    assert!(all.len() >= 24, "{all:?}");
     for Stated { name, code, reason } in all {
         let status = provoke(reason, &mut client).await;
         assert_eq!(status::name(status.code()), code, "{name}: {status:?}");

@@ -96,9 +96,32 @@ async fn a_collector_gets_a_span_a_call_under_the_callers() {
         .flat_map(|r| &r.scope_spans)
         .flat_map(|s| &s.spans)
         .collect();
-    let [answered, refused, alone] = spans[..] else {
-        panic!("{} spans: {shown}", spans.len());
+    let (calls, stages): (Vec<&Span>, Vec<&Span>) = spans
+        .into_iter()
+        .partition(|s| s.kind() == SpanKind::Server);
+    let [answered, refused, alone] = calls[..] else {
+        panic!("{} calls: {shown}", calls.len());
     };
+    let names = |call: &Span| -> Vec<&str> {
+        let under = stages.iter().filter(|s| s.parent_span_id == call.span_id);
+        under.map(|s| s.name.as_str()).collect()
+    };
+    assert_eq!(names(answered), ["cut", "queue", "encode"]);
+    assert_eq!(names(refused), [""; 0], "nothing was done for it");
+    assert_eq!(names(alone), ["cut", "queue", "encode"]);
+    for stage in stages {
+        assert_eq!(stage.kind(), SpanKind::Internal);
+        let call = [answered, alone]
+            .into_iter()
+            .find(|call| call.span_id == stage.parent_span_id)
+            .expect("a call");
+        assert_eq!(stage.trace_id, call.trace_id);
+        // The clock that runs evenly is told in the one that is set; a little may be lost.
+        let slack = 5_000_000;
+        assert!(stage.start_time_unix_nano + slack >= call.start_time_unix_nano);
+        assert!(stage.start_time_unix_nano <= stage.end_time_unix_nano);
+        assert!(stage.end_time_unix_nano <= call.end_time_unix_nano + slack);
+    }
     for span in [answered, refused, alone] {
         assert_eq!(span.name, "copydesk.v1.ClassifierService/ClassifyArticle");
         assert_eq!(span.kind(), SpanKind::Server);
