@@ -4,6 +4,7 @@ way of an article from one try to the next. Sends nothing by itself."""
 from __future__ import annotations
 
 import ipaddress
+import logging
 import random
 import ssl
 import threading
@@ -15,6 +16,8 @@ from urllib.parse import urlsplit
 import grpc
 
 from copydesk.error import CopydeskError
+
+log = logging.getLogger("copydesk")
 
 DEFAULT_ADDRESS = "http://127.0.0.1:50051"
 SERVICE = "copydesk.v1.ClassifierService"
@@ -196,3 +199,9 @@ class Way:
             self._left += 1
         else:
             self._servers.rest(server)
+
+
+def log_again(server: Server, error: CopydeskError, article_id: str) -> None:
+    """Tells that an article is sent again, and why. That a queue was full is no trouble."""
+    level = logging.INFO if error.retry_after is not None else logging.WARNING
+    log.log(level, "%s: %s; article %r is sent again", server.address, error, article_id)

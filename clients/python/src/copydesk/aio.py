@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import AsyncGenerator, AsyncIterable, AsyncIterator, Iterable
 from contextlib import aclosing
 from types import TracebackType
@@ -13,7 +12,7 @@ import grpc
 import grpc.aio
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from copydesk._servers import OPTIONS, SERVICE, SOON, Access, Server, Servers, Way
+from copydesk._servers import OPTIONS, SERVICE, SOON, Access, Server, Servers, Way, log_again
 from copydesk.answer import (
     Answer,
     Failure,
@@ -28,9 +27,6 @@ from copydesk.answer import (
 from copydesk.article import Article, to_request
 from copydesk.error import CopydeskError, broke_off, not_serving, of_call
 from copydesk.v1 import classifier_pb2, classifier_pb2_grpc
-
-log = logging.getLogger("copydesk")
-
 
 class AsyncClient:
     """A client for asyncio, of one server or several; settings and promises are `Client`'s.
@@ -119,7 +115,7 @@ class AsyncClient:
                 return
             except CopydeskError as error:
                 way.failed(server, error)
-                log.warning("%s: %s; %r is sent again", server.address, error, request.article.id)
+                log_again(server, error, request.article.id)
                 broken = error
             if came:
                 yield Restart(broken)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import queue
 import threading
 from collections.abc import Callable, Generator, Iterable
@@ -14,7 +13,7 @@ from typing import Any
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
-from copydesk._servers import OPTIONS, SERVICE, SOON, Access, Server, Servers, Way
+from copydesk._servers import OPTIONS, SERVICE, SOON, Access, Server, Servers, Way, log_again
 from copydesk.answer import (
     Answer,
     Failure,
@@ -29,9 +28,6 @@ from copydesk.answer import (
 from copydesk.article import Article, to_request
 from copydesk.error import CopydeskError, broke_off, not_serving, of_call
 from copydesk.v1 import classifier_pb2, classifier_pb2_grpc
-
-log = logging.getLogger("copydesk")
-
 
 class Client:
     """A client of one server or several, which have the same model; connects with the first call.
@@ -210,7 +206,7 @@ class Client:
                 return
             except CopydeskError as error:
                 way.failed(server, error)
-                log.warning("%s: %s; %r is sent again", server.address, error, request.article.id)
+                log_again(server, error, request.article.id)
                 broken = error
             if came:
                 yield Restart(broken)
