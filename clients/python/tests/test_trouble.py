@@ -145,7 +145,12 @@ def test_a_server_that_stops_hands_over_to_the_other(kind: str, start: Start) ->
 def test_a_server_is_not_there_at_first(kind: str, start: Start) -> None:
     server = start()
     server.stop()
-    coming = Later(lambda: (time.sleep(1.5), server.start()))
+
+    def come() -> None:
+        time.sleep(1.5)
+        server.start()
+
+    coming = Later(come)
     assert_each_once(run(kind, [server], lambda _: None))
     coming.result()
 
