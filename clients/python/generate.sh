@@ -5,8 +5,8 @@
 # PYTHON names an interpreter with requirements-generate.txt installed. These are not the newest on
 # purpose: stubs run with the protobuf that made them and up to the end of its next major version.
 set -euo pipefail
-cd "$(dirname "$0")"
 python="$(realpath -s "$(command -v "${PYTHON:-python3}")")"
+cd "$(dirname "$0")"
 proto="$(realpath ../../proto)"
 made="$(mktemp -d)"
 trap 'rm -rf "$made"' EXIT

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import aclosing
 
 import grpc
@@ -59,11 +59,15 @@ async def test_what_is_wrong_is_raised(server: Server) -> None:
             await client.classify(Article("A.", parties=[Party("a", "A"), Party("a", "B")]))
         error = caught.value
         assert (error.reason, error.field) == ("DUPLICATE_PARTY_ID", "parties[1].id")
+        with pytest.raises(ValueError):
+            AsyncClient("127.0.0.1:50051")
+
+
+async def test_a_deadline_passes(start: Callable[..., Server]) -> None:
+    async with AsyncClient(start().url) as client:
         with pytest.raises(CopydeskError) as caught:
             await client.classify(SENTENCE * 10_000, timeout=0.3)
         assert caught.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
-        with pytest.raises(ValueError):
-            AsyncClient("127.0.0.1:50051")
 
 
 async def test_an_endless_corpus_is_drawn_from_as_it_is_answered(server: Server) -> None:

@@ -179,14 +179,28 @@ def test_an_empty_corpus_has_no_answers(client: Client) -> None:
     assert list(client.classify_all([])) == []
 
 
-def test_a_deadline_passes(client: Client) -> None:
+def test_a_deadline_passes(start: Callable[..., Server]) -> None:
+    # Servers of their own, since one that has measured how slow it is refuses the article at once.
     article = Article(SENTENCE * 10_000, id="a")
-    with pytest.raises(CopydeskError) as caught:
+    with Client(start().url) as client, pytest.raises(CopydeskError) as caught:
         client.classify(article, timeout=0.3)
     assert caught.value.code is grpc.StatusCode.DEADLINE_EXCEEDED
-    (outcome,) = client.classify_all([article], timeout=0.3)
+    with Client(start().url) as client:
+        (outcome,) = client.classify_all([article], timeout=0.3)
     assert isinstance(outcome, Failure)
     assert outcome.error.code is grpc.StatusCode.DEADLINE_EXCEEDED
+
+
+def test_an_article_for_which_there_is_no_room_in_time_costs_only_itself(
+    start: Callable[..., Server],
+) -> None:
+    server = start("--max-queue-tokens", "512", "--workers", "1")
+    articles = [Article(SENTENCE * 400, id=f"a{n}") for n in range(6)]
+    with Client(server.url, timeout=1.0) as client:
+        outcomes = list(client.classify_all(articles))
+    assert [o.article_id for o in outcomes] == [a.id for a in articles]
+    reasons = {o.error.reason for o in outcomes if isinstance(o, Failure)}
+    assert "QUEUE_FULL" in reasons and reasons <= {"QUEUE_FULL", "DEADLINE_EXCEEDED"}
 
 
 def test_the_model_tells_itself_and_its_limits(client: Client, server: Server) -> None:

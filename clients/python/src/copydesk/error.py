@@ -57,8 +57,8 @@ class CopydeskError(Exception):
     @property
     def about_article(self) -> bool:
         """Whether it is the article's own, so that others may go well: something in it is wrong, it
-        took too long, or the model failed on it."""
-        return self.code in _ARTICLE or self.reason == "MODEL_FAILED"
+        took too long or found no room in its time, or the model failed on it."""
+        return self.code in _ARTICLE or self.reason in ("MODEL_FAILED", "QUEUE_FULL")
 
 
 def of_status(status: status_pb2.Status) -> CopydeskError:
