@@ -64,7 +64,8 @@ function print({ case: kind, value }) {
     const parties = value.parties.map((party) => `${party.name} ${label(party.sentiment)}`);
     if (parties.length > 0) console.log(`     parties: ${parties.join(", ")}`);
   } else if (kind === "summary") {
-    const counts = Object.entries(value.typeCounts).map(([type, count]) => `${count} ${type}`);
+    const found = Object.entries(value.typeCounts).filter(([, count]) => count > 0);
+    const counts = found.map(([type, count]) => `${count} ${type}`);
     console.log(`\n${value.sentenceCount} sentences: ${counts.join(", ")}\n`);
   } else {
     console.log("\n(the answer broke off and begins anew)\n");

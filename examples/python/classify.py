@@ -79,7 +79,8 @@ def lines(event: Sentence | Restart | Summary) -> str:
         case Restart():
             return "\n(the answer broke off and begins anew)\n"
         case Summary():
-            counts = ", ".join(f"{count} {label}" for label, count in event.type_counts.items())
+            found = ((label, count) for label, count in event.type_counts.items() if count)
+            counts = ", ".join(f"{count} {label}" for label, count in found)
             return f"\n{event.sentence_count} sentences: {counts}\n"
 
 

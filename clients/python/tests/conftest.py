@@ -106,7 +106,7 @@ def server() -> Iterator[Server]:
 
 @pytest.fixture(scope="session")
 def client(server: Server) -> Iterator[Client]:
-    with Client(server.url, timeout=60) as shared:
+    with Client(server.url, timeout=300) as shared:
         yield shared
 
 
