@@ -128,3 +128,15 @@ async def test_a_task_may_be_cancelled(server: Server) -> None:
             await task
         (only,) = client._servers.all
         assert (only.in_flight, only.failed) == (0, False)
+
+
+async def test_a_closed_client_is_told(server: Server) -> None:
+    async with AsyncClient(server.url) as client:
+        await client.classify("One.")
+    with pytest.raises(ValueError):
+        await client.classify("One.")
+    threads = Client(server.url)
+    threads.close()
+    with pytest.raises(ValueError):
+        threads.classify("One.")
+    assert threads._servers.all[0].in_flight == 0

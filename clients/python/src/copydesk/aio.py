@@ -52,6 +52,7 @@ class AsyncClient:
         self._timeout, self._tries = timeout, tries
         # Made when they are needed, since a channel belongs to the loop that runs.
         self._channels: dict[Server, grpc.aio.Channel] = {}
+        self._closed = False
 
     async def __aenter__(self) -> AsyncClient:
         return self
@@ -66,7 +67,7 @@ class AsyncClient:
 
     async def close(self) -> None:
         """Closes the connections; calls under way are cancelled."""
-        channels, self._channels = self._channels, {}
+        self._closed, channels, self._channels = True, self._channels, {}
         for channel in channels.values():
             await channel.close()
 
@@ -190,6 +191,8 @@ class AsyncClient:
         return {server.address: await self._is_serving(server) for server in self._servers.all}
 
     def _channel(self, server: Server) -> grpc.aio.Channel:
+        if self._closed:
+            raise ValueError("the client is closed")
         if server not in self._channels:
             if server.tls:
                 credentials = self._access.credentials()
@@ -224,8 +227,8 @@ class AsyncClient:
         if self._servers.doubtful(server) and not await self._is_serving(server):
             raise not_serving()
         stub = classifier_pb2_grpc.ClassifierServiceStub(self._channel(server))
-        self._servers.began(server)
         call = stub.ClassifyArticle(request, timeout=way.left(), metadata=self._metadata)
+        self._servers.began(server)
         summary = None
         try:
             async for message in call:

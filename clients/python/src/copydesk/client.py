@@ -221,8 +221,8 @@ class Client:
         if self._servers.doubtful(server) and not self._is_serving(server):
             raise not_serving()
         stub = classifier_pb2_grpc.ClassifierServiceStub(self._channels[server])
-        self._servers.began(server)
         call = stub.ClassifyArticle(request, timeout=way.left(), metadata=self._metadata)
+        self._servers.began(server)
         summary = None
         try:
             calls.add(call)
