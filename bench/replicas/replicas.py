@@ -31,8 +31,8 @@ sys.path.insert(0, str(HERE.parent))
 from common import ROOT, TINY, Server, binary, free_ports, write
 
 import grpc
-from copydesk.v1 import classifier_pb2, classifier_pb2_grpc
-from copydesk_client import Answer, Article, Client
+from copydesk import Answer, Article, Client
+from copydesk.v1 import article_pb2, classifier_pb2, classifier_pb2_grpc
 
 SENTENCE = "The league met in Port Ellis and left again in the morning. "
 
@@ -118,7 +118,7 @@ class Callers:
             number = 0
             while not self._over.is_set():
                 number += 1
-                article = Article(id=f"a{number}", text=text(number))
+                article = article_pb2.Article(id=f"a{number}", text=text(number))
                 request = classifier_pb2.ClassifyArticleRequest(article=article)
                 try:
                     *sentences, last = stub.ClassifyArticle(request, timeout=60)
