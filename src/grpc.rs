@@ -11,6 +11,7 @@ mod deadline;
 mod gate;
 mod gauges;
 mod listener;
+pub mod open_inference;
 mod pem;
 mod reload;
 pub mod server;
@@ -18,6 +19,7 @@ mod service;
 pub mod status;
 pub mod tls;
 mod watched;
+mod work;
 
 pub use self::gauges::Gauges;
 pub use self::service::Service;

@@ -5,9 +5,8 @@ use std::collections::{HashSet, VecDeque};
 use std::hash::{BuildHasher, RandomState};
 use std::time::Instant;
 
-use futures_util::stream::{self, Stream};
+use futures_util::stream::Stream;
 use tokio::sync::mpsc;
-use tokio::task::JoinHandle;
 use tonic::{Status, Streaming};
 
 use super::deadline::within;
@@ -15,6 +14,7 @@ use super::gauges::Open;
 use super::pb::{self, classify_articles_response};
 use super::service::{Service, next};
 use super::watched::Failures;
+use super::work::{End, Work};
 use super::{convert, status};
 use crate::answer::Event;
 use crate::article::{Invalid, Reason};
@@ -37,14 +37,6 @@ pub(super) struct Corpus {
     failures: Failures,
 }
 
-/// Why a call ends before its articles do.
-enum End {
-    /// The client has left.
-    Gone,
-    /// It fails as a whole.
-    Failed(Status),
-}
-
 impl Corpus {
     /// Answers the articles in a task of its own, which ends when the stream of answers is dropped.
     pub fn answers(
@@ -64,30 +56,14 @@ impl Corpus {
             index: 0,
             failures,
         };
-        let work = Work(tokio::spawn(async move {
+        let work = Work::new(async move {
             let _open = open;
             match first {
                 Some(first) => corpus.run(first, requests).await,
                 None => Ok(()),
             }
-        }));
-        stream::unfold(Some((messages, work)), |state| async {
-            let (mut messages, mut work) = state?;
-            if let Some(message) = messages.recv().await {
-                return Some((Ok(message), Some((messages, work))));
-            }
-            match (&mut work.0).await {
-                Ok(Ok(()) | Err(End::Gone)) => None,
-                Ok(Err(End::Failed(status))) => Some((Err(status), None)),
-                Err(error) => {
-                    tracing::error!(%error, "a corpus failed");
-                    Some((
-                        Err(Status::internal("the server failed on this call")),
-                        None,
-                    ))
-                }
-            }
-        })
+        });
+        work.answers(messages)
     }
 
     async fn run(
@@ -194,15 +170,6 @@ fn event(event: Event) -> classify_articles_response::Event {
     match event {
         Event::Sentence(s) => Message::Sentence(convert::sentence(*s)),
         Event::Summary(s) => Message::Summary(convert::summary(*s)),
-    }
-}
-
-/// A task that ends when it is dropped.
-struct Work(JoinHandle<Result<(), End>>);
-
-impl Drop for Work {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 
