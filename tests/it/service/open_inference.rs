@@ -116,7 +116,7 @@ impl Tensors {
             "FP32" => contents.fp32_contents.len(),
             _ => contents.int_contents.len(),
         };
-        assert_eq!(have as i64, tensor.shape.iter().product(), "{name}");
+        assert_eq!(have as i64, tensor.shape.iter().product::<i64>(), "{name}");
         (tensor, contents)
     }
 
@@ -286,12 +286,12 @@ async fn answers_are_those_of_our_own_service() {
     let running = serve().await;
     let mut client = kserve(&running).await;
     let parties = r#"[{"id": "o", "name": "Oster"}, {"id": "n", "name": "Norland"}]"#;
-    let request = asking(&[
+    let inputs = [
         input("text", &TEXTS),
         input("headline", &["", "Weather", ""]),
         input("parties", &[parties, "", parties]),
-    ]);
-    let answer = infer(&mut client, request).await;
+    ];
+    let answer = infer(&mut client, asking(&inputs)).await;
     assert_eq!(answer.0.model_name, MODEL);
     assert_eq!(answer.0.model_version, VERSION);
     assert_eq!(answer.0.id, "r1");
@@ -326,7 +326,7 @@ async fn answers_are_those_of_our_own_service() {
             parties: (index != 1).then(|| named.clone()),
             ..article("", text)
         };
-        let (sentences, summary) = ask(&mut ours, request_of(asked)).await.expect("an answer");
+        let (sentences, summary) = ask(&mut ours, request(asked)).await.expect("an answer");
         assert_eq!(pair_splits[index] as usize, pair);
         let first = splits[index] as usize;
         assert_eq!(splits[index + 1] as usize - first, sentences.len());
@@ -365,11 +365,6 @@ async fn answers_are_those_of_our_own_service() {
     );
     drop((client, ours));
     running.stop().await;
-}
-
-/// [`super::request`], whose name is wanted here for another.
-fn request_of(article: pb::Article) -> pb::ClassifyArticleRequest {
-    super::request(article)
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -1073,7 +1068,13 @@ async fn first_sentences_of_a_stream_come_while_the_rest_waits() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_hangs_up_leaves_nothing_behind() {
-    let classifier = tiny_classifier();
+    // Two long articles at once are let in, however busy the machine is.
+    let config = Config {
+        workers: 2,
+        max_wait: Duration::from_secs(3600),
+        ..Config::default()
+    };
+    let classifier = classifier(tiny_model(), config);
     let engine = classifier.engine().clone();
     let config = server::Config::default();
     let service = Service::new(classifier, config.request_bytes, config.calls);
