@@ -1,6 +1,8 @@
 //! What comes in: an article, the parties asked about, and what is allowed. Refuses what breaks a
 //! rule, naming the field; changes nothing.
 
+pub mod json;
+
 use std::collections::HashSet;
 use std::ops::Range;
 

@@ -12,6 +12,7 @@ mod deadline;
 mod gate;
 mod gauges;
 mod listener;
+pub mod open_inference;
 mod pem;
 mod reload;
 pub mod server;

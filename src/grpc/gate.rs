@@ -131,7 +131,9 @@ fn strange(request: &Request<Body>) -> Option<Response<Body>> {
 
 /// Whether a method takes a stream of messages, which may be long apart.
 fn streams(path: &str) -> bool {
-    path.ends_with("/ClassifyArticles") || path.starts_with("/grpc.reflection.")
+    path.ends_with("/ClassifyArticles")
+        || path.ends_with("/ModelStreamInfer")
+        || path.starts_with("/grpc.reflection.")
 }
 
 /// The answer of a call, which runs until it is dropped.

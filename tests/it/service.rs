@@ -4,6 +4,7 @@ mod auth;
 mod connections;
 #[cfg(feature = "metrics")]
 mod metrics;
+mod open_inference;
 mod reasons;
 mod tls;
 #[cfg(feature = "otel")]

@@ -51,6 +51,10 @@ pub(super) struct Security {
     /// Do not tell the contract by reflection.
     #[arg(long, env = "COPYDESK_NO_REFLECTION", value_parser = FalseyValueParser::new())]
     no_reflection: bool,
+
+    /// Do not speak the Open Inference Protocol (`inference.GRPCInferenceService`), only our own.
+    #[arg(long, env = "COPYDESK_NO_OPEN_INFERENCE", value_parser = FalseyValueParser::new())]
+    no_open_inference: bool,
 }
 
 impl Security {
@@ -66,6 +70,7 @@ impl Security {
             tls: files.map(Tls::load).transpose()?,
             tokens: self.auth_tokens.map(Tokens::load).transpose()?,
             reflection: !self.no_reflection,
+            open_inference: !self.no_open_inference,
             ..config
         })
     }
