@@ -6,9 +6,11 @@ What a tool of this machine cannot check is said, and with CI set it is an error
 from __future__ import annotations
 
 import copy
+import http.client
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -103,7 +105,10 @@ def conforms(manifests: list[Manifest]) -> None:
 def refuses(manifests: list[Manifest]) -> None:
     """That the schemas are looked at: a name that is misspelt and a kind of value are refused."""
     pod = ["spec", "template", "spec"]
-    for path, value in [(pod, {"readOnly": True}), ([*pod, "securityContext"], {"runAsUser": "me"})]:
+    for path, value in [
+        (pod, {"readOnly": True}),
+        ([*pod, "securityContext"], {"runAsUser": "me"}),
+    ]:
         manifest = copy.deepcopy(one(manifests, "Deployment"))
         at = manifest
         for key in path:
@@ -132,22 +137,31 @@ def fits(manifests: list[Manifest]) -> None:
     selectors = {
         "Deployment": deployment["selector"]["matchLabels"],
         "Service": one(manifests, "Service")["spec"]["selector"],
-        "PodDisruptionBudget": one(manifests, "PodDisruptionBudget")["spec"]["selector"]["matchLabels"],
+        "PodDisruptionBudget": one(manifests, "PodDisruptionBudget")["spec"]["selector"][
+            "matchLabels"
+        ],
         "NetworkPolicy": one(manifests, "NetworkPolicy")["spec"]["podSelector"]["matchLabels"],
     }
     for kind, selector in selectors.items():
         need(selector.items() <= labels.items(), f"{kind} selects {selector}, pods have {labels}")
     target = one(manifests, "HorizontalPodAutoscaler")["spec"]["scaleTargetRef"]
-    need(target["name"] == one(manifests, "Deployment")["metadata"]["name"], "the autoscaler's target")
+    need(
+        target["name"] == one(manifests, "Deployment")["metadata"]["name"],
+        "the autoscaler's target",
+    )
     need("replicas" not in deployment, "the Deployment counts replicas, and so does the autoscaler")
     need(one(manifests, "Service")["spec"]["clusterIP"] == "None", "the Service is not headless")
-    need(pod["serviceAccountName"] == one(manifests, "ServiceAccount")["metadata"]["name"], "account")
+    need(
+        pod["serviceAccountName"] == one(manifests, "ServiceAccount")["metadata"]["name"], "account"
+    )
 
     ports = {port["name"]: port["containerPort"] for port in container["ports"]}
     for rule in one(manifests, "NetworkPolicy")["spec"]["ingress"]:
         need(all(p["port"] in ports for p in rule["ports"]), f"{rule} names none of {ports}")
     need(settings["COPYDESK_ADDR"].endswith(f":{ports['grpc']}"), "the address and the port")
-    need(settings["COPYDESK_METRICS_ADDR"].endswith(f":{ports['metrics']}"), "metrics and their port")
+    need(
+        settings["COPYDESK_METRICS_ADDR"].endswith(f":{ports['metrics']}"), "metrics and their port"
+    )
     for kind in ("startupProbe", "readinessProbe", "livenessProbe"):
         probe = container[kind]
         if "grpc" in probe:
@@ -178,7 +192,11 @@ def fits(manifests: list[Manifest]) -> None:
             need(place[key] == expected.pop(key), f"{key} is {place[key]}")
     need(pod["automountServiceAccountToken"] is False, "the pod gets a token")
     image = Dockerfile()
-    need(image.user == f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}", "users differ")
+    need(
+        image.user
+        == f"{pod['securityContext']['runAsUser']}:{pod['securityContext']['runAsGroup']}",
+        "users differ",
+    )
     need(image.ports == set(ports.values()), "the image's ports are others")
     if ":" in container["image"]:
         tag = container["image"].rsplit(":", 1)[1]
@@ -219,7 +237,68 @@ def systemd() -> None:
 
 
 def envoy() -> None:
-    output(TOOLS / "envoy", "--mode", "validate", "-c", DEPLOY / "envoy.yaml", "--log-level", "error")
+    """Envoy in front of one server and of one that is not there: gRPC's health checks, and grpc-web
+    by HTTP/1.1 as from a browser."""
+    output(
+        TOOLS / "envoy", "--mode", "validate", "-c", DEPLOY / "envoy.yaml", "--log-level", "error"
+    )
+    admin, front, replica, nobody = free_ports(4)
+    ports = {"9901": admin, "50050": front, "50051": replica, "50052": nobody}
+    text = (DEPLOY / "envoy.yaml").read_text()
+    text = re.sub(r"(?<=port_value: )\d+", lambda found: str(ports[found[0]]), text)
+    tiny = ROOT / "tests" / "fixtures" / "tiny"
+    serve = [BIN, "serve", "--addr", f"127.0.0.1:{replica}", "--workers", "1", "--model", tiny]
+    with tempfile.NamedTemporaryFile("w", suffix=".yaml") as file:
+        file.write(text)
+        file.flush()
+        proxy = [TOOLS / "envoy", "-c", file.name, "--log-level", "error", "--use-dynamic-base-id"]
+        running = [
+            subprocess.Popen(command, stderr=subprocess.DEVNULL) for command in (serve, proxy)
+        ]
+        try:
+            # By way of Envoy, which sends health checks to a replica as it does all calls.
+            output(BIN, "health", f"http://127.0.0.1:{front}", "--wait", "120")
+            by_web(front)
+        finally:
+            for process in running:
+                process.terminate()
+            for process in running:
+                process.wait(timeout=60)
+
+
+def by_web(port: int) -> None:
+    """A call as a browser makes it: what it asks beforehand, and an empty message for GetModel."""
+    path, origin = f"/{HEALTH}/GetModel", {"Origin": "https://newsroom.example"}
+    before = {
+        "Access-Control-Request-Method": "POST",
+        "Access-Control-Request-Headers": "content-type,x-grpc-web",
+    }
+    allowed = asked(port, "OPTIONS", path, origin | before)
+    need(allowed.getheader("access-control-allow-origin") is not None, "CORS is not answered")
+    web = {"Content-Type": "application/grpc-web+proto", "X-Grpc-Web": "1"}
+    answer = asked(port, "POST", path, origin | web, bytes(5))
+    body = answer.read()
+    need(answer.status == 200 and b"news-en" in body, f"grpc-web: {answer.status} {body[:200]!r}")
+    # The last frame, marked by its first bit, holds the trailers.
+    need(
+        b"\x80" in body and re.search(rb"grpc-status: ?0", body) is not None,
+        f"trailers: {body[-100:]!r}",
+    )
+
+
+def asked(port: int, *request: Any) -> http.client.HTTPResponse:
+    connection = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
+    verb, path, headers, *body = request
+    connection.request(verb, path, body[0] if body else None, headers)
+    return connection.getresponse()
+
+
+def free_ports(count: int) -> list[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [s.getsockname()[1] for s in sockets]
+    for s in sockets:
+        s.close()
+    return ports
 
 
 # The image.
@@ -234,7 +313,9 @@ class Dockerfile:
         self.user = re.search(r"^USER (\S+)$", last, re.M)[1]
         self.ports = {int(port) for port in re.findall(r"(\d+)/tcp", last)}
         self.environment = dict(
-            pair.split("=", 1) for line in re.findall(r"^ENV (.*)$", last, re.M) for pair in line.split()
+            pair.split("=", 1)
+            for line in re.findall(r"^ENV (.*)$", last, re.M)
+            for pair in line.split()
         )
         self.command = words(last, "ENTRYPOINT") + words(last, "CMD")
         self.health = words(last, r"HEALTHCHECK .*?CMD")
@@ -278,7 +359,7 @@ LIBRARIES = ("libc6", "libgcc-s1")
 
 
 def image() -> None:
-    """A server in the image's file tree: read-only, as its user, without capabilities or network."""
+    """A server in the image's file tree: read-only, as its user, no capabilities, no network."""
     if os.geteuid() != 0 or not all(map(shutil.which, ("unshare", "setpriv", "dpkg-deb", "ip"))):
         return missing("root, unshare, setpriv, dpkg-deb or ip")
     stage = Dockerfile()
@@ -295,7 +376,12 @@ def image() -> None:
         (tree / "article.txt").write_text("The league met. “We go,” said Ida Brandt of Norland.\n")
         tree.chmod(0o755)
         Path(folder).chmod(0o755)
-        inside = ["setpriv", "--no-new-privs", "--inh-caps=-all", "--bounding-set=-all,+setuid,+setgid,+sys_chroot"]
+        inside = [
+            "setpriv",
+            "--no-new-privs",
+            "--inh-caps=-all",
+            "--bounding-set=-all,+setuid,+setgid,+sys_chroot",
+        ]
         inside += ["chroot", f"--userspec={stage.user}", "--groups=", str(tree)]
         script = f"""
             set -eu
@@ -306,7 +392,8 @@ def image() -> None:
             {" ".join(inside)} {" ".join(stage.command)} &
             server=$!
             {" ".join(inside)} {" ".join(stage.health)} --wait 120
-            {" ".join(inside)} {stage.command[0]} classify --server http://127.0.0.1:50051 --format jsonl /article.txt
+            {" ".join(inside)} {stage.command[0]} classify \\
+                --server http://127.0.0.1:50051 --format jsonl /article.txt
             grep -E '^(Uid|Gid|CapEff|NoNewPrivs)' {tree}/proc/$server/status
             kill -TERM $server
             wait $server

@@ -1,16 +1,16 @@
-"""Answers a corpus on Spark: Parquet with `id`, `text` and, if there is one, `headline` in; a row a
-sentence out, in the columns of `copydesk classify --format csv`.
+"""Answers a corpus on Spark: Parquet with `id`, `text` and, if there is one, `headline` in; a row
+a sentence out, in the columns of `copydesk classify --format csv`.
 
-    export SPARK_HOME=…                          # not needed with PySpark from PyPI
-    spark-submit examples/spark/classify.py --server http://envoy:50050 articles.parquet sentences.parquet
+    spark-submit classify.py --server http://envoy:50050 articles.parquet sentences.parquet
 
-The servers do the work; an executor's core only keeps some articles under way, so a few cores feed many
-servers. An article that cannot be answered has one row that says why in `error`. Tasks are small, so
-that a worker that is lost costs little; what it had not finished is asked again, and written once.
+The servers do the work; an executor's core only keeps some articles under way, so a few cores feed
+many servers. An article that cannot be answered has one row that says why in `error`. Tasks are
+small, so that a worker that is lost costs little; what it had not finished is asked again, and
+written once.
 
 The job brings its client along: the files of `examples/python` beside it, with the stubs that
-`generate.sh` makes. Workers need Python 3.11 or later with `requirements.txt`. Exit codes: 0 done, 1
-something failed, 2 wrong arguments.
+`generate.sh` makes. Workers need Python 3.11 or later with `requirements.txt`. Exit codes: 0 done,
+1 something failed, 2 wrong arguments.
 """
 
 from __future__ import annotations
@@ -64,8 +64,8 @@ SCHEMA = ", ".join(f"`{field.name}` {SQL[field.type]}" for field in COLUMNS)
 # Rows that go back to Spark together.
 ROWS = 2000
 
-# Tries without any progress before a task fails; with the client's pauses more than two minutes. Spark
-# then tries the task itself again.
+# Tries without any progress before a task fails; with the client's pauses more than two minutes.
+# Spark then tries the task itself again.
 TRIES = 30
 
 Row = dict[str, Any]
@@ -75,10 +75,14 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("articles", help="Parquet: a file or a folder, wherever Spark reads")
     parser.add_argument("out", help="folder to be made")
-    parser.add_argument("--server", metavar="URL", required=True, help="http://host:port, or https://")
+    parser.add_argument(
+        "--server", metavar="URL", required=True, help="http://host:port, or https://"
+    )
     parser.add_argument("--root-certificates", metavar="FILE", type=Path, help="PEM, with https://")
     parser.add_argument("--token-file", metavar="FILE", type=Path, help="what lets the client in")
-    parser.add_argument("--ahead", metavar="N", type=int, default=8, help="articles under way a core")
+    parser.add_argument(
+        "--ahead", metavar="N", type=int, default=8, help="articles under way a core"
+    )
     parser.add_argument("--task", metavar="N", type=int, default=200, help="articles of a task")
     arguments = parser.parse_args()
     roots, token = arguments.root_certificates, arguments.token_file
@@ -90,12 +94,12 @@ def main() -> int:
     )
     spark = SparkSession.builder.appName("copydesk").getOrCreate()
     try:
+        # There to the end: an executor that comes late, in place of a lost one, fetches it too.
         with tempfile.TemporaryDirectory() as folder:
             spark.sparkContext.addPyFile(str(client(Path(folder))))
             articles = tasks(spark.read.parquet(arguments.articles), arguments.task)
-            rows = articles.mapInArrow(answer, SCHEMA)
-            rows.write.parquet(arguments.out)
-        return tell(spark.read.parquet(arguments.out))
+            articles.mapInArrow(answer, SCHEMA).write.parquet(arguments.out)
+            return tell(spark.read.parquet(arguments.out))
     finally:
         spark.stop()
 
@@ -115,8 +119,8 @@ def client(folder: Path) -> Path:
 
 
 def tasks(articles: DataFrame, size: int) -> DataFrame:
-    """The same articles in tasks of about `size`. By a hash, so that a task that is run again gets the
-    articles that it had."""
+    """The same articles in tasks of about `size`. By a hash, so that a task that is run again gets
+    the articles that it had."""
     columns = [name for name in ("id", "headline", "text") if name in articles.columns]
     count = max(1, math.ceil(articles.count() / size))
     return articles.select(columns).repartition(count, "id")
@@ -128,7 +132,8 @@ def tell(rows: DataFrame) -> int:
     for row in failed.take(20):
         print(f"{row.id}: {row.error}", file=sys.stderr)
     sentences, failures = rows.where("error is null").count(), failed.count()
-    print(f"{sentences} sentences of {rows.select('id').distinct().count() - failures} articles; {failures} failed")
+    articles = rows.where("error is null").select("id").distinct().count()
+    print(f"{sentences} sentences of {articles} articles; {failures} failed")
     return 1 if failures else 0
 
 
