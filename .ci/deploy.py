@@ -366,7 +366,11 @@ def image() -> None:
     with tempfile.TemporaryDirectory() as folder:
         debs, tree = Path(folder) / "debs", Path(folder) / "tree"
         debs.mkdir(mode=0o777)
-        output("apt-get", "download", "-q", *LIBRARIES, cwd=debs)
+        download = ("apt-get", "download", "-q", *LIBRARIES)
+        if subprocess.run(download, cwd=debs, capture_output=True).returncode != 0:
+            # A machine that is new knows no packages.
+            output("apt-get", "update", "-q")
+            output(*download, cwd=debs)
         for deb in debs.iterdir():
             output("dpkg-deb", "-x", deb, tree)
         for name in ("proc", "usr/local/bin", "etc"):

@@ -317,7 +317,9 @@ def main() -> int:
                 "rows_equal": (rows & expected).total(),
                 "articles_failed": failed,
                 "seconds": round(seconds, 1),
-                "articles_per_second": round(len(articles) / (spark["seconds_answering"] or seconds), 2),
+                "articles_per_second": round(
+                    len(articles) / (spark["seconds_answering"] or seconds), 2
+                ),
                 "seconds_of_one_process": round(seconds_alone, 1),
                 "retries_by_envoy": envoy.retries() - retries,
                 **spark,
