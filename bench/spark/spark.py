@@ -267,7 +267,7 @@ def main() -> int:
     # Whoever ends this ends what it started.
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     model = None if arguments.model == "embedded" else arguments.model
-    ports = free_ports(2)
+    ports, load = free_ports(2), os.getloadavg()
     servers: list[Server] = []
     envoy = job = None
     with tempfile.TemporaryDirectory() as directory:
@@ -307,6 +307,7 @@ def main() -> int:
                 "articles": len(articles),
                 "corpus": "real" if arguments.articles else "made up",
                 "model": Path(model).name if model else "news-en",
+                "load_before": [round(load, 2) for load in load],
                 "replicas": len(servers),
                 "workers": arguments.workers,
                 "exit": job.process.returncode,
