@@ -117,9 +117,11 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     let config = arguments.connections.apply(config);
     let mut config = arguments.security.apply(config)?;
     let page = arguments.ui;
-    for address in [Some(arguments.addr), page.address()].into_iter().flatten() {
-        security::warn(&config, address);
-    }
+    let addresses = [Some(arguments.addr), page.address()];
+    security::warn(
+        &config,
+        &addresses.into_iter().flatten().collect::<Vec<_>>(),
+    );
     page.warn(&config);
     let classifier = arguments.model.classifier_with(engine, limits)?;
     // The workers take the cores; the transport needs little.

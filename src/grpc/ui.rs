@@ -7,7 +7,7 @@ use std::task::{Context, Poll, ready};
 
 use futures_util::FutureExt;
 use futures_util::future::BoxFuture;
-use http::header::{self, HeaderName, HeaderValue, InvalidHeaderValue};
+use http::header::{self, HeaderValue, InvalidHeaderValue};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 use tonic::body::Body;
 use tower_http::cors::{Cors, CorsLayer};
@@ -19,20 +19,14 @@ use super::server::SERVICE;
 
 /// What every answer from here tells a browser, besides the page's own policy: guess no types, tell
 /// nobody where one came from, stand in no frame, share nothing with other sites.
-const HEADERS: [(HeaderName, &str); 6] = [
-    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
-    (header::REFERRER_POLICY, "no-referrer"),
-    (header::X_FRAME_OPTIONS, "DENY"),
+const HEADERS: [(&str, &str); 6] = [
+    ("x-content-type-options", "nosniff"),
+    ("referrer-policy", "no-referrer"),
+    ("x-frame-options", "DENY"),
+    ("cross-origin-opener-policy", "same-origin"),
+    ("cross-origin-resource-policy", "same-origin"),
     (
-        HeaderName::from_static("cross-origin-opener-policy"),
-        "same-origin",
-    ),
-    (
-        HeaderName::from_static("cross-origin-resource-policy"),
-        "same-origin",
-    ),
-    (
-        HeaderName::from_static("permissions-policy"),
+        "permissions-policy",
         "camera=(), geolocation=(), microphone=()",
     ),
 ];
@@ -218,7 +212,9 @@ fn guarded(mut response: Response<Body>) -> Response<Body> {
     // What is no page may do nothing; and a newer server has a newer page.
     headers
         .entry(header::CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"));
+        .or_insert(HeaderValue::from_static(
+            "default-src 'none'; frame-ancestors 'none'",
+        ));
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     response
 }
