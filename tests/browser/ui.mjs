@@ -44,7 +44,7 @@ async function serve(...flags) {
     const line = /requests_running\{method="copydesk.v1.ClassifierService\/ClassifyArticle"\} (\d+)/.exec(text);
     return line ? Number(line[1]) : 0;
   };
-  return { url: told.page, running, kill: () => child.kill(process.env.SIGNAL || 'SIGKILL'), child };
+  return { url: told.page, running, kill: () => child.kill('SIGKILL'), child };
 }
 
 // What is drawn, less what a reader cannot see: line feeds between elements, and the last digit of
@@ -327,10 +327,13 @@ const tokens = join(folder, 'tokens');
 writeFileSync(tokens, `${TOKEN}\n`);
 
 const withToken = async (p, server, context) => {
-  await p.locator('#problem', { hasText: 'asks for a token' }).waitFor();
+  await p.locator('#access').waitFor();
   assert.equal(await p.evaluate(() => document.activeElement.id), 'token');
-  await shot(p, 'token');
+  assert.equal(await p.locator('#problem').isVisible(), false);
   await p.locator('#text').fill('The league met. “We go,” said Ida Brandt.');
+  await p.locator('#go').click();
+  await p.locator('#problem', { hasText: 'asks for a token' }).waitFor();
+  await shot(p, 'token');
   await p.locator('#token').fill('no-such-token-at-all');
   await p.locator('#go').click();
   await p.locator('#problem', { hasText: 'does not know this token' }).waitFor();
@@ -347,7 +350,7 @@ const withToken = async (p, server, context) => {
   assert.equal(kept.includes(TOKEN), false, kept);
   assert.deepEqual(await context.cookies(), []);
   await p.reload();
-  await p.locator('#problem', { hasText: 'asks for a token' }).waitFor();
+  await p.locator('#access').waitFor();
   assert.equal(await p.locator('#token').inputValue(), '');
 };
 

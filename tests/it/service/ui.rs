@@ -9,10 +9,10 @@ use copydesk::grpc::tls::{Files, Tls};
 use copydesk::grpc::ui::Page;
 use copydesk::render::html::Ui;
 use prost::Message;
+use rustls::pki_types::ServerName;
+use rustls::{ClientConfig, RootCertStore};
 use serde_json::Value;
 use tokio_rustls::TlsConnector;
-use tokio_rustls::rustls::pki_types::ServerName;
-use tokio_rustls::rustls::{ClientConfig, RootCertStore};
 
 use super::auth::http1_at;
 use super::*;
@@ -255,7 +255,7 @@ async fn the_page_comes_over_tls_where_the_service_does() {
     let mut roots = RootCertStore::empty();
     roots.add(made.cert.der().clone()).expect("a certificate");
     let client = ClientConfig::builder_with_provider(std::sync::Arc::new(
-        tokio_rustls::rustls::crypto::ring::default_provider(),
+        rustls::crypto::ring::default_provider(),
     ))
     .with_safe_default_protocol_versions()
     .expect("versions")

@@ -118,8 +118,10 @@
     UNAVAILABLE: 'The server cannot be reached just now.',
     DEADLINE_EXCEEDED: 'The article was not answered in time.',
   };
+  // No codes of gRPC, and of no use to whoever reads them.
+  const OURS = ['UNREACHABLE', 'BROKEN', 'HTTP'];
   // Trying the same again may help.
-  const PASSING = ['UNREACHABLE', 'BROKEN', 'HTTP', 'UNAVAILABLE', 'DEADLINE_EXCEEDED'];
+  const PASSING = [...OURS, 'UNAVAILABLE', 'DEADLINE_EXCEEDED'];
 
   // What the server objects to, and the field that it stands in.
   function objection({ field, description }, named) {
@@ -128,7 +130,8 @@
     if (asked) {
       const [name, others] = inputs(asked.row);
       const where = party[2] === 'aliases' ? others : name;
-      return { words: `Party ${Number(party[1]) + 1}${asked.name ? ` (${asked.name})` : ''}: ${description}`, where };
+      const called = asked.name.length > 40 ? `${asked.name.slice(0, 40)}…` : asked.name;
+      return { words: `Party ${Number(party[1]) + 1}${called && ` (${called})`}: ${description}`, where };
     }
     if (field.startsWith('headline')) return { words: `The headline: ${description}`, where: headline };
     if (field === 'text' || field === '') return { words: `The text: ${description}`, where: text };
@@ -144,6 +147,7 @@
     problem.replaceChildren(element('p', { class: 'what' }, words));
     if (detail) problem.append(element('p', { class: 'hint' }, detail));
     if (buttons.length > 0) problem.append(element('p', {}, ...buttons));
+    (where ? where.closest('.field, fieldset') : form).before(problem);
     problem.hidden = false;
     if (where) {
       where.setAttribute('aria-invalid', 'true');
@@ -176,7 +180,8 @@
     return button;
   }
 
-  function unauthenticated() {
+  // `asked`: whether the person has asked for anything yet.
+  function unauthenticated(asked) {
     one('#access').hidden = false;
     if (!mayCarryToken) {
       token.disabled = true;
@@ -185,23 +190,28 @@
       });
       return;
     }
+    if (!asked && token.value === '') {
+      token.focus();
+      return;
+    }
     const words = token.value === '' ? 'This server asks for a token.' : 'The server does not know this token.';
     tell(words, { where: token });
   }
 
-  function explain(failure, named) {
+  function explain(failure, named, asked = true) {
     if (failure.code === 'UNAUTHENTICATED') {
-      unauthenticated();
+      unauthenticated(asked);
       return;
     }
-    const detail = [failure.code, failure.reason, failure.message].filter(Boolean).join(' · ');
+    const code = OURS.includes(failure.code) ? '' : failure.code;
+    const detail = [code, failure.reason, failure.message].filter(Boolean).join(' · ');
     if (failure.violations.length > 0) {
       const { words, where } = objection(failure.violations[0], named);
       tell(words, { where: form.hidden ? null : where });
       return;
     }
     const words = REASONS[failure.reason] || CODES[failure.code] || 'The server could not answer.';
-    const buttons = PASSING.includes(failure.code) ? [again(failure.retry)] : [];
+    const buttons = asked && PASSING.includes(failure.code) ? [again(failure.retry)] : [];
     tell(words, { detail, buttons });
   }
 
@@ -247,7 +257,7 @@
     if (key !== '' && !(mayCarryToken && /^[!-~]+$/.test(key))) {
       phase('asking');
       if (mayCarryToken) tell('That is no token: one is made of visible ASCII characters without blanks.', { where: token });
-      else unauthenticated();
+      else unauthenticated(true);
       return;
     }
 
@@ -392,7 +402,7 @@
       return true;
     } catch (error) {
       if (!(error instanceof wire.Failure)) throw error;
-      explain(error, null);
+      explain(error, null, false);
       return false;
     }
   }
