@@ -1,5 +1,5 @@
 //! The service over gRPC: converts requests and answers, maps errors to statuses, and runs the
-//! server. Decides nothing about articles.
+//! server, with a page for a browser where one is asked for. Decides nothing about articles.
 
 mod activity;
 mod apart;
@@ -19,6 +19,7 @@ pub mod server;
 mod service;
 pub mod status;
 pub mod tls;
+pub mod ui;
 mod watched;
 
 pub use self::gauges::Gauges;

@@ -1,5 +1,5 @@
-//! The server: the service, health, reflection, and grpc-web behind one listener. Says SERVING only
-//! once the model has answered, and NOT_SERVING when it breaks or the server drains.
+//! The server: the service, health, reflection, and grpc-web behind one listener, and behind another,
+//! where it is asked for, a page for a browser. Says SERVING only once the model has answered, and NOT_SERVING when it breaks or the server drains.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,12 +19,13 @@ use super::Service;
 use super::auth::Tokens;
 use super::deadline::Deadlines;
 use super::gate::{self, Gate};
-use super::listener;
+use super::listener::{self, Door};
 use super::open_inference::pb::grpc_inference_service_server::GrpcInferenceServiceServer;
 use super::open_inference::{self, OpenInference};
 use super::pb::FILE_DESCRIPTOR_SET;
 use super::pb::classifier_service_server::ClassifierServiceServer;
 use super::tls::Tls;
+use super::ui::{Doors, Page};
 use crate::answer::Event;
 use crate::article::{Article, Body};
 use crate::classifier::{Classifier, Options};
@@ -130,19 +131,38 @@ pub enum ServeError {
     WarmUp(String),
 }
 
-/// Serves on `listener` until `shutdown` ends, then lets running calls end.
+/// Where the server listens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For the service.
+    pub service: TcpListener,
+    /// For a page, and for the calls that it makes.
+    pub page: Option<(TcpListener, Page)>,
+}
+
+impl From<TcpListener> for Listeners {
+    /// The service alone.
+    fn from(service: TcpListener) -> Self {
+        Self {
+            service,
+            page: None,
+        }
+    }
+}
+
+/// Serves on `listeners` until `shutdown` ends, then lets running calls end.
 ///
 /// # Errors
 ///
 /// When the model does not answer a test article, or the transport fails.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     classifier: Classifier,
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let service = Service::new(classifier, config.request_bytes, config.calls);
-    serve_service(listener, service, config, shutdown).await
+    serve_service(listeners, service, config, shutdown).await
 }
 
 /// The same, with a service made before, so that its gauges can be read.
@@ -151,7 +171,7 @@ pub async fn serve(
 ///
 /// As [`serve`].
 pub async fn serve_service(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     service: Service,
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
@@ -180,6 +200,12 @@ pub async fn serve_service(
         connections: Arc::clone(&config.connections),
         idle: config.idle,
     };
+    let listeners = listeners.into();
+    let (page_listener, page) = listeners.page.unzip();
+    let doors = [(listeners.service, Door::Service)];
+    let doors = doors
+        .into_iter()
+        .chain(page_listener.map(|listener| (listener, Door::Page)));
     let reflected = || {
         let open_inference = config.open_inference;
         config.reflection.then(|| reflection(open_inference))
@@ -208,7 +234,7 @@ pub async fn serve_service(
     }
     let server = server
         // Outermost, so that browsers see its headers on every answer.
-        .layer(cors())
+        .layer(Doors::new(page, cors()))
         .layer(tonic_web::GrpcWebLayer::new())
         .layer(gate)
         .layer(Deadlines)
@@ -217,7 +243,7 @@ pub async fn serve_service(
         .add_optional_service(v1alpha)
         .add_service(classifier_service)
         .add_optional_service(open_inference)
-        .serve_with_incoming_shutdown(listener::accept(listener, rules), async move {
+        .serve_with_incoming_shutdown(listener::accept(doors, &rules), async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         });
     let drain = async {

@@ -77,8 +77,9 @@ impl Security {
 }
 
 /// Says what is likely not meant.
-pub(super) fn warn(config: &Config, address: SocketAddr) {
-    if config.tokens.is_some() && config.tls.is_none() && !address.ip().is_loopback() {
+pub(super) fn warn(config: &Config, addresses: &[SocketAddr]) {
+    let reached = addresses.iter().any(|address| !address.ip().is_loopback());
+    if config.tokens.is_some() && config.tls.is_none() && reached {
         tracing::warn!(
             "tokens come in plain text, where everyone on the way can read them; use --tls-cert"
         );
