@@ -75,6 +75,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_REQUEST_TOO_SLOW: _ErrorReason.ValueType  # 23
     """DEADLINE_EXCEEDED. A request message took too long to arrive."""
+    ERROR_REASON_TOO_MANY_MENTIONS: _ErrorReason.ValueType  # 24
+    """INVALID_ARGUMENT. Beyond `Limits.mentions`."""
+    ERROR_REASON_UNKNOWN_MODEL: _ErrorReason.ValueType  # 25
+    """NOT_FOUND. A call of the Open Inference Protocol names a model, or a version of it, that this
+    server does not have.
+    """
+    ERROR_REASON_INVALID_TENSOR: _ErrorReason.ValueType  # 26
+    """INVALID_ARGUMENT. A tensor, a requested output or a parameter of the Open Inference Protocol is
+    missing, not known, or not of its form.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Why a call or an article failed. Stands in `google.rpc.ErrorInfo.reason` by its name without
@@ -135,4 +145,14 @@ know.
 """
 ERROR_REASON_REQUEST_TOO_SLOW: ErrorReason.ValueType  # 23
 """DEADLINE_EXCEEDED. A request message took too long to arrive."""
+ERROR_REASON_TOO_MANY_MENTIONS: ErrorReason.ValueType  # 24
+"""INVALID_ARGUMENT. Beyond `Limits.mentions`."""
+ERROR_REASON_UNKNOWN_MODEL: ErrorReason.ValueType  # 25
+"""NOT_FOUND. A call of the Open Inference Protocol names a model, or a version of it, that this
+server does not have.
+"""
+ERROR_REASON_INVALID_TENSOR: ErrorReason.ValueType  # 26
+"""INVALID_ARGUMENT. A tensor, a requested output or a parameter of the Open Inference Protocol is
+missing, not known, or not of its form.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -156,6 +156,7 @@ class Limits(_message.Message):
     ALIASES_FIELD_NUMBER: _builtins.int
     SPANS_FIELD_NUMBER: _builtins.int
     NAME_BYTES_FIELD_NUMBER: _builtins.int
+    MENTIONS_FIELD_NUMBER: _builtins.int
     request_bytes: _builtins.int
     """Bytes of one encoded request message. Beyond it the transport answers OUT_OF_RANGE, without
     details.
@@ -174,6 +175,10 @@ class Limits(_message.Message):
     """Spans of a party."""
     name_bytes: _builtins.int
     """UTF-8 bytes of an id, a name or an alias, or of the words under a span."""
+    mentions: _builtins.int
+    """Places in an article where the parties named for it stand, all parties together; where several
+    share a name, each counts.
+    """
     def __init__(
         self,
         *,
@@ -185,10 +190,11 @@ class Limits(_message.Message):
         aliases: _builtins.int = ...,
         spans: _builtins.int = ...,
         name_bytes: _builtins.int = ...,
+        mentions: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "headline_bytes", b"headline_bytes", "name_bytes", b"name_bytes", "parties", b"parties", "request_bytes", b"request_bytes", "sentences", b"sentences", "spans", b"spans", "text_bytes", b"text_bytes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "headline_bytes", b"headline_bytes", "mentions", b"mentions", "name_bytes", b"name_bytes", "parties", b"parties", "request_bytes", b"request_bytes", "sentences", b"sentences", "spans", b"spans", "text_bytes", b"text_bytes"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
