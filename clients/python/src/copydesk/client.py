@@ -61,7 +61,7 @@ class Client:
         self._servers = Servers(addresses, access)
         self._metadata = access.metadata()
         self._timeout, self._tries = timeout, tries
-        self._channels = {server: _channel(server, access) for server in self._servers.all}
+        self._stubs = {server: _Stubs(_channel(server, access)) for server in self._servers.all}
 
     def __enter__(self) -> Client:
         return self
@@ -75,9 +75,9 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """Closes the connections; calls under way are cancelled."""
-        for channel in self._channels.values():
-            channel.close()
+        """Closes the connections; calls under way are cancelled, and later ones a ValueError."""
+        for stubs in self._stubs.values():
+            stubs.channel.close()
 
     def classify(
         self,
@@ -169,17 +169,17 @@ class Client:
     def _ask_model(
         self, server: Server, request: classifier_pb2.GetModelRequest, timeout: float
     ) -> Model:
-        stub = classifier_pb2_grpc.ClassifierServiceStub(self._channels[server])
+        service = self._stubs[server].service
         try:
-            return to_model(stub.GetModel(request, timeout=timeout, metadata=self._metadata))
+            return to_model(service.GetModel(request, timeout=timeout, metadata=self._metadata))
         except grpc.RpcError as error:
             raise of_call(error) from None
 
     def _is_serving(self, server: Server) -> bool:
         request = health_pb2.HealthCheckRequest(service=SERVICE)
-        stub = health_pb2_grpc.HealthStub(self._channels[server])
+        health = self._stubs[server].health
         try:
-            status = stub.Check(request, timeout=min(self._timeout, SOON)).status
+            status = health.Check(request, timeout=min(self._timeout, SOON)).status
         except grpc.RpcError as error:
             # One that tells nothing of its health may be well.
             return bool(of_call(error).code is grpc.StatusCode.UNIMPLEMENTED)
@@ -220,8 +220,8 @@ class Client:
     ) -> Generator[Sentence | Summary, None, None]:
         if self._servers.doubtful(server) and not self._is_serving(server):
             raise not_serving()
-        stub = classifier_pb2_grpc.ClassifierServiceStub(self._channels[server])
-        call = stub.ClassifyArticle(request, timeout=way.left(), metadata=self._metadata)
+        service = self._stubs[server].service
+        call = service.ClassifyArticle(request, timeout=way.left(), metadata=self._metadata)
         self._servers.began(server)
         summary = None
         try:
@@ -246,6 +246,15 @@ class Client:
         if summary is None:
             raise broke_off()
         yield summary
+
+
+class _Stubs:
+    """Made with the channel, since gRPC crashes over a stub of a channel that is closed already."""
+
+    def __init__(self, channel: grpc.Channel) -> None:
+        self.channel = channel
+        self.service = classifier_pb2_grpc.ClassifierServiceStub(channel)
+        self.health = health_pb2_grpc.HealthStub(channel)
 
 
 def _channel(server: Server, access: Access) -> grpc.Channel:
