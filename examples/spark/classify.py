@@ -8,8 +8,7 @@ many servers. An article that cannot be answered has one row that says why in `e
 small, so that a worker that is lost costs little; what it had not finished is asked again, and
 written once.
 
-The job brings its client along: the files of `examples/python` beside it, with the stubs that
-`generate.sh` makes. Workers need Python 3.11 or later with `requirements.txt`. Exit codes: 0 done,
+The job brings its client along, the package of `clients/python` as it lies there. Workers need Python 3.11 or later with `requirements.txt`. Exit codes: 0 done,
 1 something failed, 2 wrong arguments.
 """
 
@@ -28,9 +27,9 @@ import pyarrow as pa
 from pyspark.sql import DataFrame, SparkSession
 
 if TYPE_CHECKING:
-    from copydesk_client import Answer, Article, Failure, Sentence
+    from copydesk import Answer, Article, Failure, Sentence
 
-CLIENT = Path(__file__).resolve().parent.parent / "python"
+CLIENT = Path(__file__).resolve().parents[2] / "clients" / "python" / "src"
 
 TYPES = ("quote", "background", "reaction", "boilerplate", "report")
 SENTIMENTS = ("negative", "neutral", "positive")
@@ -105,14 +104,12 @@ def main() -> int:
 
 
 def client(folder: Path) -> Path:
-    """The client and its stubs as Spark ships them."""
-    stubs = CLIENT / "copydesk"
-    if not stubs.exists():
-        sys.exit(f"{CLIENT} has no stubs; run generate.sh there")
-    archive = folder / "copydesk_client.zip"
+    """The client as Spark ships it."""
+    package = CLIENT / "copydesk"
+    archive = folder / "copydesk.zip"
     with zipfile.ZipFile(archive, "w") as out:
         # Folders too: without an entry of its own, Python does not see one in an archive.
-        for path in (CLIENT / "copydesk_client.py", stubs, *sorted(stubs.rglob("*"))):
+        for path in (package, *sorted(package.rglob("*"))):
             if path.is_dir() or path.suffix == ".py":
                 out.write(path, path.relative_to(CLIENT))
     return archive
@@ -143,7 +140,7 @@ def answerer(
     """What a task does: articles in, rows out, over one connection and one stream."""
 
     def answer(batches: Iterable[pa.RecordBatch]) -> Iterator[pa.RecordBatch]:
-        from copydesk_client import Article, Client
+        from copydesk import Article, Client
 
         ids: dict[str, str] = {}
 
@@ -155,13 +152,12 @@ def answerer(
                     ids[str(number)] = article["id"]
                     yield Article(
                         id=str(number),
-                        headline=article.get("headline") or "",
+                        headline=article.get("headline") or None,
                         text=article["text"] or "",
                     )
                     number += 1
 
-        # The file with gRPC's own rules of retrying does not travel; the client's do.
-        with Client(server, tries=TRIES, service_config=None, **more) as client:
+        with Client(server, tries=TRIES, **more) as client:
             rows: list[Row] = []
             for outcome in client.classify_all(articles(), ahead=ahead):
                 rows.extend(rows_of(ids.pop(outcome.article_id), outcome))
@@ -174,7 +170,7 @@ def answerer(
 
 
 def rows_of(id: str, outcome: Answer | Failure) -> Iterator[Row]:
-    from copydesk_client import Failure
+    from copydesk import Failure
 
     if isinstance(outcome, Failure):
         yield {"id": id, "error": str(outcome.error)}
@@ -183,7 +179,7 @@ def rows_of(id: str, outcome: Answer | Failure) -> Iterator[Row]:
     names = {party.id: party.name for party in summary.parties}
     about = {
         "id": id,
-        "language": summary.detected_language or None,
+        "language": summary.language or None,
         "model": f"{summary.model.id} {summary.model.revision}",
     }
     for sentence in outcome.sentences:
@@ -192,53 +188,39 @@ def rows_of(id: str, outcome: Answer | Failure) -> Iterator[Row]:
 
 def row_of(sentence: Sentence, names: dict[str, str]) -> Row:
     """A sentence, with each party by the fullest of its names."""
-    from copydesk_client import QuotationKind, SentenceType, Sentiment
-
-    scores = {name: rounded(getattr(sentence.type_scores, name)) for name in TYPES}
-    kind = label(SentenceType, sentence.type)
-    quotations = sentence.quotations
-    row = {
+    scores = {name: rounded(sentence.type_scores[name]) for name in TYPES}
+    quotations, speaker = sentence.quotations, sentence.speaker
+    row: Row = {
         "sentence": sentence.index,
         "paragraph": sentence.paragraph,
-        "start": sentence.span.code_point_start,
-        "end": sentence.span.code_point_end,
+        "start": sentence.start,
+        "end": sentence.end,
         "text": sentence.text,
-        "type": kind,
-        "type_score": scores.get(kind, max(scores.values())),
+        "type": str(sentence.type),
+        "type_score": scores.get(sentence.type, max(scores.values())),
         **{f"score_{name}": score for name, score in scores.items()},
-        "quotation": label(QuotationKind, quotations[0].kind) if quotations else None,
+        "quotation": str(quotations[0].kind) if quotations else None,
         "quoted": joined(quoted(sentence)),
     }
-    if sentence.HasField("speaker"):
-        speaker = sentence.speaker
+    if speaker is not None:
         row["speaker"] = speaker.text
-        row["speaker_party"] = speaker.party_id if speaker.HasField("party_id") else None
+        row["speaker_party"] = speaker.party
         row["speaker_inherited"] = speaker.inherited
     for name in SENTIMENTS:
-        parties = (p for p in sentence.parties if label(Sentiment, p.sentiment) == name)
-        row[name] = joined(names.get(p.party_id, p.name) for p in parties)
+        parties = (p for p in sentence.parties if p.sentiment == name)
+        row[name] = joined(names.get(p.party, p.name) for p in parties)
     return row
 
 
 def quoted(sentence: Sentence) -> Iterator[str]:
     """The words between quotation marks."""
-    from copydesk_client import QuotationKind
-
-    start = sentence.span.code_point_start
     for quotation in sentence.quotations:
-        if quotation.kind != QuotationKind.QUOTATION_KIND_INDIRECT:
-            span = quotation.span
-            yield sentence.text[span.code_point_start - start : span.code_point_end - start]
+        if quotation.kind != "indirect":
+            yield sentence.text[quotation.start - sentence.start : quotation.end - sentence.start]
 
 
 def joined(words: Iterable[str]) -> str | None:
     return " | ".join(words) or None
-
-
-def label(enum: Any, value: int) -> str:
-    """The name of a value without its enum's: SENTENCE_TYPE_QUOTE is "quote"."""
-    prefix = len(enum.Name(0)) - len("UNSPECIFIED")
-    return str(enum.Name(value)[prefix:]).lower()
 
 
 def rounded(score: float) -> float:
