@@ -351,9 +351,9 @@ async def a_slow_reader(target: Target) -> str:
         await raw.close(abruptly=random.random() < 0.5)
 
 
-@attack("SILENT", "UNAVAILABLE")
+@attack("SILENT", "UNAVAILABLE", "DEADLINE_EXCEEDED")
 async def a_slow_reader_with_a_deadline(target: Target) -> str:
-    """Leaves no room for the word that the deadline has passed either."""
+    """Leaves no room for the word that the deadline has passed either, unless it comes with the headers."""
     raw = await Raw.open(target.port)
     try:
         await raw.begin(window=100)

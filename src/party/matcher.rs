@@ -186,8 +186,11 @@ impl Trie {
             node = *self.steps.entry((node, word)).or_insert(fresh);
         }
         let parties = self.ends.entry(node).or_default();
-        if node != 0 && !parties.contains(&party) {
-            parties.push(party);
+        // They come in order, nearly always, and many may share a name.
+        if node != 0
+            && let Err(at) = parties.binary_search(&party)
+        {
+            parties.insert(at, party);
         }
     }
 

@@ -179,12 +179,8 @@ pub fn parties(bytes: &[u8]) {
         placed(&mut groups, name);
     }
     let named = Named::new(names.iter().map(|name| (*name, &[][..])));
-    for name in names {
-        assert!(
-            named
-                .resolve(name)
-                .is_none_or(|p| p < groups.parties().len() + 1)
-        );
+    for name in &names {
+        assert!(named.resolve(name).is_none_or(|p| p < names.len()));
         assert!(
             groups
                 .resolve(name)

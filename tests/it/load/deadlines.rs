@@ -174,18 +174,6 @@ async fn while_nobody_reads() {
     };
     check(&status, "while nobody reads");
     drop(stream);
-
-    // A single article alike, whose answer is more than the transport takes in.
-    let long = within(request(article("a", &SENTENCE.repeat(4_000))), time);
-    let stream = line.client.classify_article(long).await;
-    let stream = stream.expect("admitted").into_inner();
-    assert_eq!(stand.gauges.articles(), 1);
-    stand
-        .until("its work has ended", || {
-            stand.engine.articles() == 0 && stand.gauges.articles() == 0
-        })
-        .await;
-    drop(stream);
     stand.settles().await;
     stand.running.stop().await;
 }

@@ -132,6 +132,32 @@ async fn whoever_leaves_in_any_phase_leaves_nothing_behind() {
     stand.running.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_deadline_ends_the_work_for_a_reader_that_stops() {
+    let stand = Stand::plain().await;
+    // Far more than the room that a client gives that has not read.
+    let long = request(article("a", &SENTENCE.repeat(4_000)));
+    let mut call = Call::open_within(&stand, "ClassifyArticle", "6S").await;
+    call.send(frame(&long));
+    call.half_close();
+    // It goes on until the client's room is full.
+    let mut last = None;
+    while last != Some(stand.count()) || stand.engine.queued_tokens() > 0 {
+        last = Some(stand.count());
+        tokio::time::sleep(Duration::from_millis(300)).await;
+    }
+    assert_eq!(stand.gauges.articles(), 1, "the deadline is still to come");
+    stand
+        .until("its work has ended", || {
+            stand.engine.articles() == 0 && stand.gauges.articles() == 0
+        })
+        .await;
+    assert!(call.connection.as_ref().is_some_and(|c| !c.is_finished()));
+    drop(call);
+    stand.settles().await;
+    stand.running.stop().await;
+}
+
 /// A call in frames, on a connection of its own.
 struct Call {
     send: SendStream<Bytes>,
@@ -148,6 +174,11 @@ enum Answer {
 
 impl Call {
     async fn open(stand: &Stand, method: &str) -> Self {
+        Self::open_within(stand, method, "").await
+    }
+
+    /// With a deadline, as gRPC writes it.
+    async fn open_within(stand: &Stand, method: &str, timeout: &str) -> Self {
         let stream = TcpStream::connect(stand.running.address).await;
         let connected = h2::client::handshake(stream.expect("a connection")).await;
         let (mut requests, connection) = connected.expect("HTTP/2");
@@ -157,7 +188,8 @@ impl Call {
         let uri = format!("{}copydesk.v1.ClassifierService/{method}", stand.origin());
         let request = Request::post(uri)
             .header("content-type", "application/grpc")
-            .header("te", "trailers");
+            .header("te", "trailers")
+            .header("grpc-timeout", timeout);
         let request = request.body(()).expect("a request");
         let (response, send) = requests.send_request(request, false).expect("open");
         let kind = method.len();
