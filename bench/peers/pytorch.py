@@ -35,7 +35,7 @@ class Piece:
     tokens: int
 
 
-def piece(batch: batches.Batch, target: str, kind: torch.dtype) -> Piece:
+def piece(batch: batches.Batch, target: str, kind: torch.dtype = torch.float32) -> Piece:
     """A batch's arrays as tensors, its floats of this kind."""
     padded = batch.feed["mask"].min() == 0
     names = [name for name in INPUTS[target] if padded or name != "mask"]
