@@ -30,9 +30,12 @@ pub(super) struct Text {
     ready_cut: bool,
     quotations: Vec<Vec<quote::Quotation>>,
     named: Option<Vec<Party>>,
-    /// Of named parties: per sentence (party, bytes of the sentence), in the order of the text.
-    mentions: Vec<Vec<(usize, Range<usize>)>>,
+    /// Of named parties.
+    mentions: Places,
 }
+
+/// Of each sentence (party, bytes of the sentence), in the order of the text.
+type Places = Vec<Vec<(usize, Range<usize>)>>;
 
 impl Text {
     pub fn new(
@@ -154,7 +157,7 @@ fn mentions(
     exact: Vec<ExactMention>,
     ready_cut: bool,
     limits: &Limits,
-) -> Result<Vec<Vec<(usize, Range<usize>)>>, Invalid> {
+) -> Result<Places, Invalid> {
     let refuse = || {
         let most = limits.mentions;
         let problem = format!("stand at more than {most} places; at most {most} are allowed");
@@ -177,7 +180,7 @@ fn mentions(
         .ok_or_else(refuse)?;
     let found = Matcher::new(names).find(text, &ranges, left);
     let found = found.ok_or_else(refuse)?;
-    let mut all: Vec<Vec<(usize, Range<usize>)>> = Vec::with_capacity(sentences.len());
+    let mut all: Places = Vec::with_capacity(sentences.len());
     for (sentence, found) in ranges.iter().zip(found) {
         let local = |r: &Range<usize>| r.start - sentence.start..r.end - sentence.start;
         all.push(found.iter().map(|m| (m.party, local(&m.range))).collect());
