@@ -24,6 +24,10 @@ docs:
 proto:
     npx --yes @bufbuild/buf@1.75.0 lint proto
 
+# Manifests, unit, Dockerfile and Envoy's configuration; needs what `cargo build` makes.
+deploy:
+    bash .ci/deploy
+
 # Train the default model; see training/README.md.
 train data base:
     python training/train.py --data {{data}} --base {{base}} --out models/news-en

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import Any
 
 ROOT = Path(__file__).resolve().parent.parent
-sys.path.insert(0, str(ROOT / "examples" / "python"))
 TINY = ROOT / "tests" / "fixtures" / "tiny"
 
 

@@ -4,8 +4,8 @@
 
 use std::hint::black_box;
 
-use copydesk::model::cpu::kernel::{Kernels, Norm, With};
-use copydesk::model::cpu::lanes::{Lanes, Linear};
+use copydesk::model::cpu::kernel::{Kernels, Norm, Scratch, With};
+use copydesk::model::cpu::lanes::{Lanes, Linear, Precision};
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const HIDDEN: usize = 384;
@@ -13,6 +13,8 @@ const WIDE: usize = 1536;
 const HEADS: usize = 12;
 /// A short sentence, a window, and the longest that the encoder takes.
 const TOKENS: [usize; 3] = [32, 256, 512];
+
+const PRECISIONS: [(Precision, &str); 2] = [(Precision::Single, "f32"), (Precision::Pairs, "bf16")];
 
 /// Numbers from −1 to 1, the same every time.
 fn numbers(count: usize) -> Vec<f32> {
@@ -45,19 +47,26 @@ fn linear(c: &mut Criterion) {
         ("up, gelu", HIDDEN, WIDE),
         ("down", WIDE, HIDDEN),
     ] {
-        let layer = Linear::new(&numbers(inputs * outputs), &numbers(outputs));
+        let (weight, bias) = (numbers(inputs * outputs), numbers(outputs));
         let with = if outputs == WIDE {
             With::Gelu
         } else {
             With::Bias
         };
-        for tokens in TOKENS {
-            let x = lanes(inputs, tokens);
-            let mut out = Lanes::default();
-            group.throughput(Throughput::Elements((2 * inputs * outputs * tokens) as u64));
-            group.bench_function(BenchmarkId::new(name, tokens), |b| {
-                b.iter(|| kernels.linear(black_box(&layer), black_box(&x), with, &mut out));
-            });
+        for (precision, kind) in PRECISIONS {
+            let layer = Linear::with(&weight, &bias, precision);
+            for tokens in TOKENS {
+                let (mut pairs, mut out) = (Lanes::default(), Lanes::default());
+                let mut x = lanes(inputs, tokens);
+                if precision == Precision::Pairs {
+                    kernels.round(&x, &mut pairs);
+                    std::mem::swap(&mut x, &mut pairs);
+                }
+                group.throughput(Throughput::Elements((2 * inputs * outputs * tokens) as u64));
+                group.bench_function(BenchmarkId::new(format!("{name}, {kind}"), tokens), |b| {
+                    b.iter(|| kernels.linear(black_box(&layer), black_box(&x), with, &mut out));
+                });
+            }
         }
     }
     group.finish();
@@ -68,11 +77,16 @@ fn attention(c: &mut Criterion) {
     let mut group = c.benchmark_group("attention");
     for tokens in TOKENS {
         let qkv = lanes(3 * HIDDEN, tokens);
-        let [mut scratch, mut out] = [Lanes::default(), Lanes::default()];
+        let (mut scratch, mut out) = (Scratch::default(), Lanes::default());
         group.throughput(Throughput::Elements((4 * HIDDEN * tokens * tokens) as u64));
-        group.bench_function(BenchmarkId::from_parameter(tokens), |b| {
-            b.iter(|| kernels.attention(black_box(&qkv), HEADS, &mut scratch, &mut out));
-        });
+        for (precision, kind) in PRECISIONS {
+            group.bench_function(BenchmarkId::new(kind, tokens), |b| {
+                b.iter(|| {
+                    let qkv = black_box(&qkv);
+                    kernels.attention(qkv, HEADS, precision, &mut scratch, &mut out);
+                });
+            });
+        }
     }
     group.finish();
 }

@@ -1,12 +1,27 @@
 //! What comes in: an article, the parties asked about, and what is allowed. Refuses what breaks a
 //! rule, naming the field; changes nothing.
 
+pub mod json;
+
 use std::collections::HashSet;
 use std::ops::Range;
 
 use crate::span::{Offsets, Unit};
 
 /// An article as a caller sends it.
+///
+/// ```
+/// use copydesk::{Article, Body, Limits, Parties, Party};
+///
+/// let named = |id: &str, name: &str| Party { id: id.into(), name: name.into(), ..Party::default() };
+/// let article = Article {
+///     body: Body::Sentences(vec!["Oslo protested.".into(), "Bergen did not.".into()]),
+///     parties: Parties::Named(vec![named("o", "Oslo"), named("o", "Bergen")]),
+///     ..Article::default()
+/// };
+/// let refused = article.check(&Limits::default()).unwrap_err();
+/// assert_eq!(refused.field, "parties[1].id");
+/// ```
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Article {
     /// The caller's id; comes back with the answer.

@@ -18,7 +18,8 @@ pub use self::cut::Cut;
 use crate::answer::{Event, Timings};
 use crate::article::{Article, Invalid, Limits, Reason};
 use crate::encode::{TokenizerError, Window};
-use crate::engine::{Answer, Engine, EngineError, Lane};
+use crate::engine::{Answer, Config, Engine, EngineError, Lane};
+use crate::model::Model;
 
 /// How one article is answered.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -67,7 +68,29 @@ pub struct Classifier {
 }
 
 impl Classifier {
-    /// A classifier over an engine.
+    /// A classifier with an engine of its own: a worker a core, and the default limits.
+    ///
+    /// ```
+    /// use copydesk::model::files::Files;
+    /// use copydesk::{Classifier, Model, Placement};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let Some(files) = Files::embedded() else { return Ok(()) };
+    /// let classifier = Classifier::start(Model::load(&files, Placement::Cpu)?)?;
+    /// assert_eq!(classifier.limits().text_bytes, 1 << 20);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    ///
+    /// When the system gives no thread.
+    pub fn start(model: Model) -> std::io::Result<Self> {
+        let engine = Engine::start(Arc::new(model), Config::default())?;
+        Ok(Self::new(Arc::new(engine), Limits::default()))
+    }
+
+    /// A classifier over an engine, which others may share.
     pub fn new(engine: Arc<Engine>, limits: Limits) -> Self {
         Self { engine, limits }
     }
@@ -117,6 +140,43 @@ impl Classifier {
 
     /// Checks and cuts an article; its answer then streams as it is polled. Takes time in
     /// proportion to the text and runs no model. The answer must be polled within a tokio runtime.
+    ///
+    /// ```
+    /// use copydesk::model::files::Files;
+    /// use copydesk::{Article, Body, Classifier, Event, Model, Options, Parties, Party, Placement};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # tokio::runtime::Builder::new_current_thread().build()?.block_on(async {
+    /// # let Some(files) = Files::embedded() else { return Ok(()) };
+    /// # let classifier = Classifier::start(Model::load(&files, Placement::Cpu)?)?;
+    /// let ellis = Party {
+    ///     id: "ellis".into(),
+    ///     name: "Port Ellis".into(),
+    ///     aliases: vec!["the port".into()],
+    ///     ..Party::default()
+    /// };
+    /// let article = Article {
+    ///     body: Body::Text("The union sued Port Ellis. It was right to, a judge said.".into()),
+    ///     parties: Parties::Named(vec![ellis]),
+    ///     ..Article::default()
+    /// };
+    /// let mut answer = classifier.classify(article, Options::default())?;
+    /// let mut mentions = Vec::new();
+    /// while let Some(event) = answer.next().await {
+    ///     if let Event::Sentence(sentence) = event? {
+    ///         mentions.extend(sentence.parties.into_iter().flat_map(|p| p.mentions));
+    ///     }
+    /// }
+    /// assert_eq!(mentions[0].text, "Port Ellis");
+    /// assert_eq!(mentions[0].span.char_start..mentions[0].span.char_end, 15..25);
+    ///
+    /// // A bad article is refused before any work, and the error names the field.
+    /// let empty = classifier.classify(Article::default(), Options::default());
+    /// assert_eq!(empty.err().map(|e| e.field), Some("text".into()));
+    /// # Ok::<(), Box<dyn std::error::Error>>(())
+    /// # })
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///

@@ -4,7 +4,11 @@
 #[cfg(feature = "bench")]
 mod bench;
 mod classify;
+#[cfg(feature = "grpc")]
+mod credentials;
 mod eval;
+#[cfg(feature = "grpc")]
+mod health;
 mod input;
 mod manual;
 mod model;
@@ -49,6 +53,9 @@ enum Command {
     /// Run the gRPC service.
     #[cfg(feature = "grpc")]
     Serve(serve::Arguments),
+    /// Ask whether servers serve; the exit code tells.
+    #[cfg(feature = "grpc")]
+    Health(health::Arguments),
     /// Score the model on a labelled file.
     Eval(eval::Arguments),
     /// Fetch, check or describe a model.
@@ -74,6 +81,8 @@ pub fn main() -> ExitCode {
         Some(Command::Classify(arguments)) => classify::run(arguments),
         #[cfg(feature = "grpc")]
         Some(Command::Serve(arguments)) => serve::run(arguments),
+        #[cfg(feature = "grpc")]
+        Some(Command::Health(arguments)) => health::run(&arguments),
         Some(Command::Eval(arguments)) => eval::run(arguments),
         Some(Command::Model(arguments)) => model::run(arguments),
         #[cfg(feature = "bench")]

@@ -206,6 +206,24 @@ pub struct Engine {
 impl Engine {
     /// Starts the workers.
     ///
+    /// ```
+    /// use std::sync::Arc;
+    /// use copydesk::engine::Config;
+    /// use copydesk::model::files::Files;
+    /// use copydesk::{Classifier, Engine, Limits, Model, Placement};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let Some(files) = Files::embedded() else { return Ok(()) };
+    /// let model = Arc::new(Model::load(&files, Placement::Cpu)?);
+    /// let config = Config { workers: 1, ..Config::default() };
+    /// let engine = Arc::new(Engine::start(model, config)?);
+    /// let small = Limits { text_bytes: 10_000, ..Limits::default() };
+    /// let classifier = Classifier::new(engine, small);
+    /// assert_eq!(classifier.engine().config().workers, 1);
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
     /// # Errors
     ///
     /// When the system gives no thread.

@@ -1,5 +1,5 @@
 //! The service over gRPC: converts requests and answers, maps errors to statuses, and runs the
-//! server. Decides nothing about articles.
+//! server, with a page for a browser where one is asked for. Decides nothing about articles.
 
 mod activity;
 mod apart;
@@ -12,12 +12,14 @@ mod deadline;
 mod gate;
 mod gauges;
 mod listener;
+pub mod open_inference;
 mod pem;
 mod reload;
 pub mod server;
 mod service;
 pub mod status;
 pub mod tls;
+pub mod ui;
 mod watched;
 
 pub use self::gauges::Gauges;

@@ -18,6 +18,8 @@ use candle_core::Device;
 use self::candle::Candle;
 use self::config::Card;
 use self::cpu::Cpu;
+use self::cpu::kernel::Kernels;
+use self::cpu::lanes::Precision;
 use self::files::Files;
 use self::network::{Asked, Mentions, Network};
 use self::weights::Weights;
@@ -123,9 +125,15 @@ pub struct MentionLogits {
 /// Where the model runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Placement {
-    /// The processor, by the encoder of our own.
+    /// The processor, by the encoder of our own: [`Placement::CpuBf16`] where the processor has an
+    /// instruction for it, else [`Placement::CpuF32`].
     #[default]
     Cpu,
+    /// The processor, all in f32.
+    CpuF32,
+    /// The processor, the encoder's products of bfloat16 and summed in f32. The same answers, to the
+    /// last bit, on every machine; without such an instruction no faster than f32.
+    CpuBf16,
     /// The processor, by candle's `BertModel`: several times slower; the reference.
     CpuCandle,
     /// An NVIDIA GPU by number.
@@ -138,13 +146,15 @@ impl std::str::FromStr for Placement {
     fn from_str(text: &str) -> Result<Self, String> {
         match text.split_once(':') {
             None if text == "cpu" => Ok(Self::Cpu),
+            None if text == "cpu-f32" => Ok(Self::CpuF32),
+            None if text == "cpu-bf16" => Ok(Self::CpuBf16),
             None if text == "cpu-candle" => Ok(Self::CpuCandle),
             None if text == "cuda" => Ok(Self::Cuda(0)),
             Some(("cuda", n)) if n.parse::<usize>().is_ok() => {
                 Ok(Self::Cuda(n.parse().unwrap_or(0)))
             }
             _ => Err(format!(
-                "{text:?} is no device; use cpu, cpu-candle, cuda or cuda:N"
+                "{text:?} is no device; use cpu, cpu-f32, cpu-bf16, cpu-candle, cuda or cuda:N"
             )),
         }
     }
@@ -154,6 +164,8 @@ impl std::fmt::Display for Placement {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Cpu => f.write_str("cpu"),
+            Self::CpuF32 => f.write_str("cpu-f32"),
+            Self::CpuBf16 => f.write_str("cpu-bf16"),
             Self::CpuCandle => f.write_str("cpu-candle"),
             Self::Cuda(n) => write!(f, "cuda:{n}"),
         }
@@ -183,7 +195,19 @@ enum Backed {
 }
 
 impl Model {
-    /// Loads a model onto a device.
+    /// Loads a model onto a device: some tenths of a second.
+    ///
+    /// ```
+    /// use copydesk::model::files::Files;
+    /// use copydesk::{Model, Placement};
+    ///
+    /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+    /// # let Some(files) = Files::embedded() else { return Ok(()) };
+    /// let model = Model::load(&files, Placement::CpuF32)?;
+    /// assert_eq!(model.identity().id, "news-en");
+    /// # Ok(())
+    /// # }
+    /// ```
     ///
     /// # Errors
     ///
@@ -202,8 +226,15 @@ impl Model {
         }
         // The table of contents is checked against the file before a tensor is touched.
         let weights = Weights::new(&files.weights)?;
+        let placement = match placement {
+            Placement::Cpu if Kernels::new().pairs_are_native() => Placement::CpuBf16,
+            Placement::Cpu => Placement::CpuF32,
+            other => other,
+        };
+        let cpu = |precision| Cpu::load(&weights, &bert, precision).map(Box::new);
         let backend = match placement {
-            Placement::Cpu => Backend::Cpu(Box::new(Cpu::load(&weights, &bert)?)),
+            Placement::Cpu | Placement::CpuF32 => Backend::Cpu(cpu(Precision::Single)?),
+            Placement::CpuBf16 => Backend::Cpu(cpu(Precision::Pairs)?),
             Placement::CpuCandle | Placement::Cuda(_) => {
                 let device = device(placement)?;
                 Backend::Candle(Box::new(Candle::load(&files.weights, &bert, device)?))
@@ -349,7 +380,9 @@ fn finite<const N: usize>(rows: Vec<[f32; N]>) -> Result<Vec<[f32; N]>, RunError
 
 fn device(placement: Placement) -> Result<Device, LoadError> {
     match placement {
-        Placement::Cpu | Placement::CpuCandle => Ok(Device::Cpu),
+        Placement::Cpu | Placement::CpuF32 | Placement::CpuBf16 | Placement::CpuCandle => {
+            Ok(Device::Cpu)
+        }
         Placement::Cuda(n) => Device::new_cuda(n).map_err(|e| LoadError::Device {
             device: placement.to_string(),
             problem: e.to_string(),

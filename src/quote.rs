@@ -47,6 +47,16 @@ pub struct Quotation {
 }
 
 /// One list per sentence. `sentences` are sorted disjoint byte ranges of `text`.
+///
+/// ```
+/// use copydesk::{quote, segment};
+///
+/// let text = "“We waited. Nobody came,” she said.";
+/// let sentences = segment::sentences(text);
+/// let quoted = quote::quotations(text, &sentences);
+/// assert_eq!(&text[quoted[0][0].range.clone()], "We waited.");
+/// assert!(quoted[0][0].running && quoted[1][0].opened_before);
+/// ```
 pub fn quotations(text: &str, sentences: &[Sentence]) -> Vec<Vec<Quotation>> {
     let mut reader = Reader {
         text,

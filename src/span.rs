@@ -34,6 +34,18 @@ pub enum Unit {
 const STRIDE: usize = 256;
 
 /// A table that turns byte offsets of one text into code points and UTF-16 units, and back.
+///
+/// ```
+/// use copydesk::span::{Offsets, Unit};
+///
+/// let text = "🦊 Øresund";
+/// let offsets = Offsets::new(text);
+/// let span = offsets.span(text, &(5..13));
+/// assert_eq!((span.char_start, span.char_end), (2, 9));
+/// assert_eq!((span.utf16_start, span.utf16_end), (3, 10));
+/// assert_eq!(offsets.byte(text, Unit::Utf16, 3), Some(5));
+/// assert_eq!(offsets.byte(text, Unit::Utf16, 1), None, "within the fox");
+/// ```
 #[derive(Clone, Debug)]
 pub struct Offsets {
     /// (bytes, code points, UTF-16 units) at the first character boundary of each stride.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,16 @@ from pathlib import Path
 TYPES = ("quote", "background", "reaction", "boilerplate", "report")
 SENTIMENTS = ("negative", "neutral", "positive")
 _POLARITY = {2.0: 0, 4.0: 1, 6.0: 2}
+
+
+@dataclass
+class Soft:
+    """What a teacher says of a sentence: probabilities, tags by word."""
+
+    type: list[float]
+    party: list[list[float]]
+    speaker: list[list[float]]
+    sentiment: list[list[float]]  # one a mention
 
 
 @dataclass
@@ -21,6 +32,7 @@ class Sentence:
     # (start, end, sentiment, group): mentions of one party share a group.
     mentions: list[tuple[int, int, int, int]] = field(default_factory=list)
     tagged: bool = False
+    soft: Soft | None = None
 
 
 @dataclass
@@ -31,7 +43,8 @@ class Article:
 
 
 def _lines(path: Path):
-    with open(path, encoding="utf-8") as file:
+    unpack = gzip.open if path.suffix == ".gz" else open
+    with unpack(path, "rt", encoding="utf-8") as file:
         for line in file:
             if line.strip():
                 yield json.loads(line)
@@ -90,3 +103,27 @@ def newstsc(directory: Path) -> list[Article]:
 
 def dse(path: Path) -> list[Article]:
     return _by_sentence(_lines(path), "sentence", "start", "end", "label")
+
+
+def articles(path: Path, limit: int | None = None) -> list[Article]:
+    """Articles without labels, cut into sentences: `{"id", "headline", "sentences": ["…"]}` a line."""
+    found = []
+    for row in _lines(path):
+        if limit is not None and len(found) == limit:
+            break
+        sentences = [Sentence(text) for text in row["sentences"]]
+        found.append(Article(row["id"], row.get("headline"), sentences))
+    return found
+
+
+def labelled(path: Path) -> list[Article]:
+    """What `label.py` writes."""
+    found = []
+    for row in _lines(path):
+        sentences = []
+        for s in row["sentences"]:
+            mentions = [(start, end, 1, g) for g, (start, end, _) in enumerate(s["mentions"])]
+            soft = Soft(s["type"], s["party"], s["speaker"], [m[2] for m in s["mentions"]])
+            sentences.append(Sentence(s["text"], mentions=mentions, soft=soft))
+        found.append(Article(row["id"], row["headline"], sentences))
+    return found

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
-from safetensors.torch import save_file
+from safetensors.torch import load_file, save_file
 
 from corpora import SENTIMENTS, TYPES
 from windows import CASES, PLACE_BUCKETS, Shape
@@ -26,7 +26,24 @@ def tensors(model) -> dict[str, torch.Tensor]:
     return out
 
 
-def config(model, shape: Shape, figures: dict, revision: str, base: str) -> dict:
+def weights_of(directory: Path) -> dict[str, torch.Tensor]:
+    """The inverse of `tensors`: a model directory's weights, widened to f32, by the network's names."""
+    found = load_file(str(directory / "model.safetensors"))
+    name = lambda key: key.removeprefix("heads.") if key.startswith("heads.") else f"encoder.{key}"
+    return {name(key): value.float() for key, value in found.items()}
+
+
+@dataclass(frozen=True)
+class Card:
+    """What a model's config says of its making."""
+
+    id: str
+    revision: str
+    base: str
+    data: list[str]
+
+
+def config(model, shape: Shape, figures: dict, card: Card) -> dict:
     bert = model.encoder.config
     kept = (
         "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
@@ -41,8 +58,8 @@ def config(model, shape: Shape, figures: dict, revision: str, base: str) -> dict
         **{k: getattr(bert, k) for k in kept},
         "copydesk": {
             "format": FORMAT,
-            "id": "news-en",
-            "revision": revision,
+            "id": card.id,
+            "revision": card.revision,
             "language": "en",
             "types": list(TYPES),
             "sentiments": list(SENTIMENTS),
@@ -54,16 +71,15 @@ def config(model, shape: Shape, figures: dict, revision: str, base: str) -> dict
                 "type": round(figures["type_temperature"], 4),
                 "sentiment": round(figures["sentiment_temperature"], 4),
             },
-            "base_model": base,
-            "training_data": ["newsroom", "newsmtsc", "newstsc"],
+            "base_model": card.base,
+            "training_data": card.data,
         },
     }
 
 
-def export(model, tokenizer, base: str, out: Path, shape: Shape, figures: dict,
-           revision: str = "1") -> None:
+def export(model, tokenizer, card: Card, out: Path, shape: Shape, figures: dict) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(config(model, shape, figures, revision, base), indent=2) + "\n"
+    text = json.dumps(config(model, shape, figures, card), indent=2) + "\n"
     (out / "config.json").write_text(text)
     tokenizer.no_truncation()
     tokenizer.no_padding()

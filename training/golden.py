@@ -14,12 +14,11 @@ import string
 from pathlib import Path
 
 import torch
-from safetensors.torch import load_file
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 from transformers import BertConfig, BertModel
 
 import corpora
-from export import export
+from export import Card, export, weights_of
 from network import Copydesk
 from train import predict, tokenize_articles
 from windows import CASES, Shape, load_tokenizer
@@ -58,19 +57,15 @@ def tiny(out: Path) -> None:
     model = Copydesk(BertModel(config, add_pooling_layer=False))
     figures = {"type_temperature": 1.5, "sentiment_temperature": 1.25}
     shape = Shape(window_tokens=64, context_sentences=2, headline_tokens=8)
-    export(model, tokenizer, "base", out, shape, figures, revision="fixture")
+    card = Card("news-en", "fixture", "base", ["newsroom", "newsmtsc", "newstsc"])
+    export(model, tokenizer, card, out, shape, figures)
 
 
 def golden(directory: Path) -> dict:
     config = json.loads((directory / "config.json").read_text())
     card = config["copydesk"]
     model = Copydesk.from_config(config)
-    weights = load_file(str(directory / "model.safetensors"))
-    renamed = {
-        (k.removeprefix("heads.") if k.startswith("heads.") else f"encoder.{k}"): v.float()
-        for k, v in weights.items()
-    }
-    missing, unexpected = model.load_state_dict(renamed, strict=False)
+    missing, unexpected = model.load_state_dict(weights_of(directory), strict=False)
     if unexpected or any("position_ids" not in m for m in missing):
         raise SystemExit(f"weights do not fit: missing {missing}, unexpected {unexpected}")
     tokenizer = load_tokenizer(str(directory / "tokenizer.json"))

@@ -5,12 +5,16 @@ The names of the parameters are the names in model.safetensors, read by `src/mod
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
 import torch
 from torch import nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import gelu
 from transformers import BertConfig, BertModel
 
+from teacher import Mpnet
 from windows import CASES, PLACE_BUCKETS
 
 TAG_HIDDEN = 128
@@ -91,8 +95,10 @@ class Copydesk(nn.Module):
         self.sentiment = SentimentHead(hidden, dropout)
 
     @staticmethod
-    def from_base(path: str) -> Copydesk:
-        """Starts from a BERT of two token types; every case starts as row 0."""
+    def from_base(path: str, frozen_layers: int = 0) -> Copydesk:
+        """Starts from a BERT of two token types, every case as row 0; or from MPNet, a teacher."""
+        if json.loads((Path(path) / "config.json").read_text())["model_type"] == "mpnet":
+            return Copydesk(Mpnet(path, frozen_layers))
         encoder = BertModel.from_pretrained(
             path,
             add_pooling_layer=False,
@@ -109,6 +115,8 @@ class Copydesk(nn.Module):
         return Copydesk(BertModel(bert, add_pooling_layer=False))
 
     def states(self, ids: torch.Tensor, cases: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
+        if isinstance(self.encoder, Mpnet):
+            return self.encoder(ids, cases, mask)
         # On CPU the fused kernel pays only for long sequences (measured: from about 100 tokens).
         kernel = SDPBackend.MATH if ids.shape[1] < 100 else SDPBackend.FLASH_ATTENTION
         with sdpa_kernel(kernel):

@@ -1,6 +1,7 @@
 """Trains the default model: data folder → model directory.
 
     python training/train.py --data DATA --base BASE --out models/news-en
+    python training/train.py --train MINE.jsonl --dev OTHERS.jsonl --init models/news-en --out DIR
 
 DATA holds `newsroom/`, `newsmtsc/`, `newstsc/` and, if asked for, `dse/`. BASE is a BERT model
 directory as the Hub lays it out. The run goes on from `--work`/checkpoint.pt if there is one.
@@ -23,11 +24,13 @@ from torch.nn.functional import cross_entropy
 import corpora
 import decode
 import metrics
-from export import export
+from export import Card, export, weights_of
 from network import Copydesk
+from teacher import Mpnet
 from windows import Shape, Tokens, bucket, load_tokenizer, make_windows, tokenize
 
-IGNORE = -100
+# A target without a label.
+NONE = math.nan
 
 
 @dataclass
@@ -41,16 +44,18 @@ class Tokenized:
 
 @dataclass
 class Item:
-    """A window with its labels; every list is about this window alone."""
+    """A window with its labels, each a distribution; every list is about this window alone."""
 
     ids: list[int]
     cases: list[int]
     sentences: list[tuple[int, int]]
-    types: list[int]
+    types: list[list[float]]
     places: list[tuple[int, int]]
-    party: list[int]
-    speaker: list[int]
-    mentions: list[tuple[int, int, int, int, int]]  # sentence, first, end, sentiment, corpus
+    party: np.ndarray  # [tokens, 3]
+    speaker: np.ndarray
+    mentions: list[tuple[int, int, int]]  # sentence, first, end
+    sentiments: list[list[float]]
+    corpus: str
 
 
 def tokenize_articles(tokenizer, articles: list[corpora.Article]) -> list[Tokenized]:
@@ -66,9 +71,9 @@ def token_range(tokens: Tokens, start: int, end: int) -> tuple[int, int] | None:
     return (inside[0], inside[-1] + 1) if inside else None
 
 
-def tag_row(tokens: Tokens, spans: list[tuple[int, int]]) -> list[int]:
-    """O, B, I on the first token of each word; other tokens are ignored."""
-    row = [0 if start else IGNORE for start in tokens.word_start]
+def tag_rows(tokens: Tokens, spans: list[tuple[int, int]]) -> np.ndarray:
+    """O, B, I on the first token of each word; other tokens have no label."""
+    row = [0 if start else -1 for start in tokens.word_start]
     for start, end in spans:
         found = token_range(tokens, start, end)
         if found is None:
@@ -79,20 +84,57 @@ def tag_row(tokens: Tokens, spans: list[tuple[int, int]]) -> list[int]:
         for i in range(low, high):
             if tokens.word_start[i]:
                 row[i] = 1 if i == low else 2
-    return row
+    table = np.vstack([np.eye(3, dtype=np.float32), np.full((1, 3), NONE, np.float32)])
+    return table[row]
 
 
-def items_of(tokenizer, doc: Tokenized, shape: Shape, rng: random.Random, corpus: int) -> list[Item]:
+def word_rows(tokens: Tokens, words: list[list[float]]) -> np.ndarray:
+    """The same of a teacher's answers, one a word."""
+    rows = np.full((len(tokens.ids), 3), NONE, np.float32)
+    rows[np.array(tokens.word_start, bool)] = words
+    return rows
+
+
+def one_hot(label: int, count: int) -> list[float]:
+    return [float(i == label) for i in range(count)]
+
+
+def without_last_stop(tokens: Tokens, stop: int) -> Tokens:
+    if len(tokens.ids) < 2 or tokens.ids[-1] != stop:
+        return tokens
+    return Tokens(tokens.ids[:-1], tokens.cases[:-1], tokens.word_start[:-1], tokens.spans[:-1])
+
+
+def disturbed(tokenizer, doc: Tokenized, rng: random.Random) -> Tokenized:
+    """Now and then without a headline, with one in capitals, or without the stops at the ends of
+    sentences, as feeds and scrapers leave them."""
+    headline, sentences = doc.headline, doc.sentences
+    chance = rng.random()
+    if chance < 0.15:
+        headline = None
+    elif chance < 0.25 and headline is not None:
+        upper = [3 if case else 0 for case in headline.cases]
+        headline = Tokens(headline.ids, upper, headline.word_start, headline.spans)
+    # A teacher's answers count the words of the sentence as it was.
+    if rng.random() < 0.1 and not any(s.soft for s in doc.article.sentences):
+        stop = tokenizer.token_to_id(".")
+        sentences = [without_last_stop(s, stop) for s in sentences]
+    return Tokenized(doc.article, headline, sentences)
+
+
+def items_of(tokenizer, doc: Tokenized, shape: Shape, rng: random.Random, corpus: str) -> list[Item]:
     """Cuts an article into labelled windows, at other places in every epoch."""
-    budget, headline = None, doc.headline
+    budget = None
     if len(doc.sentences) > 1:
         budget = rng.randint(shape.window_tokens // 4, shape.window_tokens)
-        if rng.random() < 0.15:
-            headline = None
+        doc = disturbed(tokenizer, doc, rng)
     count, items = len(doc.sentences), []
-    for window in make_windows(tokenizer, headline, doc.sentences, shape, budget):
+    for window in make_windows(tokenizer, doc.headline, doc.sentences, shape, budget):
         n = len(window.ids)
-        item = Item(window.ids, window.cases, [], [], [], [IGNORE] * n, [IGNORE] * n, [])
+        empty = np.full((n, 3), NONE, np.float32)
+        item = Item(
+            window.ids, window.cases, [], [], [], empty, empty.copy(), [], [], corpus
+        )
         for index, first, end, answered in window.sentences:
             sentence, tokens = doc.article.sentences[index], doc.sentences[index]
             # A sentence in pieces is so rare that learning from it is not worth the code.
@@ -100,17 +142,25 @@ def items_of(tokenizer, doc: Tokenized, shape: Shape, rng: random.Random, corpus
                 continue
             slot = len(item.sentences)
             item.sentences.append((first, end))
-            item.types.append(IGNORE if sentence.type is None else sentence.type)
             item.places.append((bucket(index), bucket(count - 1 - index)))
+            sentiments = [one_hot(label, 3) for _, _, label, _ in sentence.mentions]
+            if sentence.soft:
+                kind, sentiments = sentence.soft.type, sentence.soft.sentiment
+                item.party[first:end] = word_rows(tokens, sentence.soft.party)
+                item.speaker[first:end] = word_rows(tokens, sentence.soft.speaker)
+            else:
+                kind = [NONE] * 5 if sentence.type is None else one_hot(sentence.type, 5)
             if sentence.tagged:
-                item.party[first:end] = tag_row(tokens, [m[:2] for m in sentence.mentions])
+                item.party[first:end] = tag_rows(tokens, [m[:2] for m in sentence.mentions])
                 if sentence.type in (0, 2):
                     spans = [sentence.speaker] if sentence.speaker else []
-                    item.speaker[first:end] = tag_row(tokens, spans)
-            for start, stop, label, _ in sentence.mentions:
+                    item.speaker[first:end] = tag_rows(tokens, spans)
+            item.types.append(kind)
+            for (start, stop, _, _), sentiment in zip(sentence.mentions, sentiments):
                 found = token_range(tokens, start, stop)
                 if found:
-                    item.mentions.append((slot, first + found[0], first + found[1], label, corpus))
+                    item.mentions.append((slot, first + found[0], first + found[1]))
+                    item.sentiments.append(sentiment)
         if item.sentences:
             items.append(item)
     return items
@@ -153,6 +203,19 @@ def sentiment_logits(model, states, mentions, sentences, means) -> torch.Tensor:
     return model.sentiment(vectors, states[index], mask, means[owner])
 
 
+def loss_of(logits: torch.Tensor, targets: torch.Tensor, weights=None, smoothing=0.0):
+    """Mean cross-entropy against distributions [rows, classes]; a row without one is left out.
+    `weights` [rows or 1, classes] weigh a row by what it says."""
+    keep = ~targets[:, 0].isnan()
+    if not keep.any():
+        return None
+    each = cross_entropy(logits[keep], targets[keep], reduction="none", label_smoothing=smoothing)
+    if weights is None:
+        return each.mean()
+    weight = (targets * weights).sum(1)[keep]
+    return (each * weight).sum() / weight.sum()
+
+
 def losses(model: Copydesk, batch: list[Item], options) -> dict[str, torch.Tensor]:
     width = max(len(i.ids) for i in batch)
     pad = lambda rows, fill: torch.tensor([r + [fill] * (width - len(r)) for r in rows])
@@ -163,38 +226,43 @@ def losses(model: Copydesk, batch: list[Item], options) -> dict[str, torch.Tenso
     states = states.float().reshape(-1, states.shape[-1])
     sentences = [(r * width + a, r * width + b) for r, i in enumerate(batch) for a, b in i.sentences]
     means = segment_mean(states, sentences)
-    out = {}
+    places = torch.tensor([p for i in batch for p in i.places])
     types = torch.tensor([t for i in batch for t in i.types])
-    if (types != IGNORE).any():
-        logits = model.sentence_type(means, torch.tensor([p for i in batch for p in i.places]))
-        out["type"] = cross_entropy(
-            logits, types, weight=options.type_weights, ignore_index=IGNORE,
-            label_smoothing=options.smoothing,
+    out = {
+        "type": loss_of(
+            model.sentence_type(means, places), types, options.type_weights, options.smoothing
         )
+    }
     for name, head in (("party", model.party), ("speaker", model.speaker)):
-        tags = pad([getattr(i, name) for i in batch], IGNORE).reshape(-1)
-        keep = tags != IGNORE
-        if keep.any():
-            out[name] = cross_entropy(head(states[keep]), tags[keep])
-    mentions, labels, weights, base = [], [], [], 0
+        rows = [getattr(i, name) for i in batch]
+        fill = lambda r: np.full((width - len(r), 3), NONE, np.float32)
+        tags = torch.from_numpy(np.concatenate([x for r in rows for x in (r, fill(r))]))
+        keep = ~tags[:, 0].isnan()
+        out[name] = loss_of(head(states[keep]), tags[keep])
+    mentions, base = [], 0
     for r, item in enumerate(batch):
-        for slot, first, end, label, corpus in item.mentions:
-            mentions.append((base + slot, r * width + first, r * width + end))
-            labels.append(label)
-            weights.append(options.sentiment_weights[corpus][label])
+        mentions += [(base + s, r * width + a, r * width + b) for s, a, b in item.mentions]
         base += len(item.sentences)
     if mentions:
         logits = sentiment_logits(model, states, mentions, sentences, means)
-        each = cross_entropy(
-            logits, torch.tensor(labels), reduction="none", label_smoothing=options.smoothing
-        )
-        out["sentiment"] = (each * torch.tensor(weights)).mean()
-    return out
+        targets = torch.tensor([t for i in batch for t in i.sentiments])
+        weights = torch.tensor([options.sentiment_weights[i.corpus] for i in batch for _ in i.mentions])
+        each = cross_entropy(logits, targets, reduction="none", label_smoothing=options.smoothing)
+        out["sentiment"] = (each * (targets * weights).sum(1)).mean()
+    return {name: value for name, value in out.items() if value is not None}
 
 
 @torch.no_grad()
-def predict(model: Copydesk, tokenizer, docs: list[Tokenized], shape: Shape) -> list[list[dict]]:
-    """Logits of every sentence, its windows cut as the service cuts them."""
+def predict(
+    model: Copydesk,
+    tokenizer,
+    docs: list[Tokenized],
+    shape: Shape,
+    find: bool = False,
+    bf16: bool = False,
+) -> list[list[dict | None]]:
+    """Logits of every sentence, its windows cut as the service cuts them. Sentiment is that of the
+    labelled mentions, or with `find` of those that the party tags give."""
     model.eval()
     jobs = [
         (d, w)
@@ -212,7 +280,9 @@ def predict(model: Copydesk, tokenizer, docs: list[Tokenized], shape: Shape) -> 
         pad = lambda rows: torch.tensor([r + [0] * (width - len(r)) for r in rows])
         ids, cases = pad([jobs[j][1].ids for j in chunk]), pad([jobs[j][1].cases for j in chunk])
         mask = pad([[1] * len(jobs[j][1].ids) for j in chunk])
-        for row, j in zip(model.states(ids, cases, mask), chunk):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
+            states = model.states(ids, cases, mask).float()
+        for row, j in zip(states, chunk):
             done[j] = row
     for j, (d, window) in enumerate(jobs):
         for index, first, end, answered in window.sentences:
@@ -230,7 +300,11 @@ def predict(model: Copydesk, tokenizer, docs: list[Tokenized], shape: Shape) -> 
             mean = states.mean(dim=0, keepdim=True)
             place = torch.tensor([[bucket(index), bucket(count - 1 - index)]])
             words = torch.tensor(tokens.word_start)
-            mentions = [token_range(tokens, m[0], m[1]) for m in gold.mentions]
+            party = model.party(states[words]).numpy()
+            named = gold.mentions
+            if find:
+                named = [(*word_span(tokens, *s), 1, g) for g, s in enumerate(decode.spans(party))]
+            mentions = [token_range(tokens, m[0], m[1]) for m in named]
             # A mention looks at the piece of the sentence that it begins in.
             ends = np.cumsum([len(p) for p in pieces])
             ranges = list(zip(ends - [len(p) for p in pieces], ends))
@@ -243,10 +317,10 @@ def predict(model: Copydesk, tokenizer, docs: list[Tokenized], shape: Shape) -> 
             answers.append(
                 {
                     "type": model.sentence_type(mean, place)[0].numpy(),
-                    "party": model.party(states[words]).numpy(),
+                    "party": party,
                     "speaker": model.speaker(states[words]).numpy(),
                     "sentiment": logits,
-                    "mentions": [m for m, r in zip(gold.mentions, mentions) if r],
+                    "mentions": [m for m, r in zip(named, mentions) if r],
                 }
             )
         out.append(answers)
@@ -332,23 +406,26 @@ def summary(figures: dict) -> str:
         f"type {figures['type_macro_f1']:.4f} ({types}) party {figures['party']['f1']:.4f} "
         f"(p {figures['party']['precision']:.3f} r {figures['party']['recall']:.3f}) "
         f"speaker {figures['speaker']['f1']:.4f} sentiment {figures['sentiment_macro_f1']:.4f} "
-        f"({feel}) rw {figures['newsmtsc_rw']:.4f} mt {figures['newsmtsc_mt']:.4f} "
+        f"({feel}) rw {figures.get('newsmtsc_rw', NONE):.4f} mt {figures.get('newsmtsc_mt', NONE):.4f} "
         f"ece {figures['type_ece']:.3f} {figures['sentiment_ece']:.3f}"
     )
 
 
 def dev_figures(model, tokenizer, dev, shape) -> dict:
     figures = evaluate_newsroom(dev["newsroom"], predict(model, tokenizer, dev["newsroom"], shape))
-    for name in ("rw", "mt"):
+    for name in dev.keys() - {"newsroom"}:
         answers = predict(model, tokenizer, dev[name], shape)
         figures[f"newsmtsc_{name}"] = evaluate_sentiment(answers)
     return figures
 
 
 def optimizer_of(model: Copydesk, options) -> torch.optim.AdamW:
-    embeddings = model.encoder.embeddings
-    embeddings.word_embeddings.weight.requires_grad = options.unfreeze
-    new = set(map(id, embeddings.token_type_embeddings.parameters()))
+    if isinstance(model.encoder, Mpnet):
+        new = set(map(id, model.encoder.case.parameters()))
+    else:
+        embeddings = model.encoder.embeddings
+        embeddings.word_embeddings.weight.requires_grad = options.unfreeze
+        new = set(map(id, embeddings.token_type_embeddings.parameters()))
     groups: dict[tuple[float, float], list] = {}
     for name, parameter in model.named_parameters():
         if not parameter.requires_grad:
@@ -366,11 +443,17 @@ def optimizer_of(model: Copydesk, options) -> torch.optim.AdamW:
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
-    add("--data", type=Path, required=True)
-    add("--base", type=Path, required=True, help="BERT model directory to start from")
+    add("--data", type=Path, help="the folder of corpora")
+    add("--train", type=Path, help="in its place: labelled articles of one's own")
+    add("--dev", type=Path, help="others, for the figures and the calibration")
+    add("--base", type=Path, help="BERT or MPNet directory to start from")
     add("--base-name", default="sentence-transformers/all-MiniLM-L6-v2",
         help="what the config says the encoder was before training")
-    add("--out", type=Path, required=True, help="model directory to write")
+    add("--out", type=Path, help="model directory to write")
+    add("--teacher", action="store_true", help="write no model directory, leave the checkpoint")
+    add("--tokenizer", type=Path, default=None, help="tokenizer.json, if not the base's")
+    add("--id", default="news-en", help="the model's name in its config")
+    add("--revision", default="1")
     add("--work", type=Path, default=Path("work"), help="checkpoints and logs")
     add("--seed", type=int, default=1)
     add("--epochs", type=int, default=4)
@@ -383,15 +466,59 @@ def parse() -> argparse.Namespace:
     add("--extra", nargs="*", default=["newstsc"], choices=["newstsc", "dse"])
     add("--articles", type=int, default=None, help="train on the first N articles only")
     add("--unfreeze", action="store_true", help="train the word embeddings too")
+    add("--soft", type=Path, default=None, help="articles that a teacher labelled (label.py)")
+    add("--init", type=Path, help="model directory to start from, in place of a base")
+    add("--freeze", type=int, default=0, help="leave the first N layers of a teacher as they are")
     add("--bf16", action="store_true",
         help="pays on processors that multiply bf16 (AMX, AVX512-BF16); elsewhere it is 25 times slower")
     add("--threads", type=int, default=2)
     options = parser.parse_args()
+    if (options.train is None) != (options.dev is None) or (options.data is None) == (
+        options.train is None
+    ):
+        parser.error("name the corpora with --data, or articles of your own with --train and --dev")
+    if (options.base is None) == (options.init is None):
+        parser.error("start from a --base or from a model directory, --init")
+    if (options.out is None) != options.teacher:
+        parser.error("a student is written to --out; a --teacher is not")
     # Rare classes weigh more, by about the square root of how rare they are.
     options.type_weights = torch.tensor([1.0, 0.85, 1.5, 1.2, 1.0])
     rare, even = [1.3, 0.8, 1.9], [1.0, 1.0, 1.1]
-    options.sentiment_weights = [rare, even, rare, rare]
+    options.sentiment_weights = {"newsroom": rare, "newsmtsc": even, "newstsc": rare, "dse": rare,
+                                 "soft": rare}
     return options
+
+
+Sets = dict[str, list[Tokenized]]
+
+
+def corpora_of(load, options) -> tuple[Sets, Sets]:
+    """What the default model is trained and chosen on."""
+    data = options.data
+    train = {
+        "newsroom": load(corpora.newsroom(data / "newsroom/train.jsonl")[: options.articles]),
+        "newsmtsc": load(corpora.newsmtsc(data / "newsmtsc/train.jsonl")),
+    }
+    if "newstsc" in options.extra:
+        train["newstsc"] = load(corpora.newstsc(data / "newstsc"))
+    if "dse" in options.extra:
+        train["dse"] = load(corpora.dse(data / "dse/train.targets.jsonl"))
+    if options.soft:
+        train["soft"] = load(corpora.labelled(options.soft))
+    dev = {
+        "newsroom": load(corpora.newsroom(data / "newsroom/dev.jsonl")),
+        "rw": load(corpora.newsmtsc(data / "newsmtsc/dev_rw.jsonl")),
+        "mt": load(corpora.newsmtsc(data / "newsmtsc/dev_mt.jsonl")),
+    }
+    return train, dev
+
+
+def own(load, options) -> tuple[Sets, Sets]:
+    """Labelled articles of one's own."""
+    return (
+        {"newsroom": load(corpora.newsroom(options.train)[: options.articles])},
+        {"newsroom": load(corpora.newsroom(options.dev))},
+    )
 
 
 def main() -> None:
@@ -400,32 +527,30 @@ def main() -> None:
     torch.manual_seed(options.seed)
     options.work.mkdir(parents=True, exist_ok=True)
     shape = Shape(window_tokens=options.window_tokens)
-    tokenizer = load_tokenizer(str(options.base / "tokenizer.json"))
+    if options.init:
+        description = json.loads((options.init / "config.json").read_text())
+        shape = Shape(**{k: description["copydesk"][k] for k in asdict(shape)})
+    start = options.init or options.base
+    tokenizer = load_tokenizer(str(options.tokenizer or start / "tokenizer.json"))
     load = lambda articles: tokenize_articles(tokenizer, articles)
-    train = [
-        load(corpora.newsroom(options.data / "newsroom/train.jsonl")[: options.articles]),
-        load(corpora.newsmtsc(options.data / "newsmtsc/train.jsonl")),
-    ]
-    if "newstsc" in options.extra:
-        train.append(load(corpora.newstsc(options.data / "newstsc")))
-    if "dse" in options.extra:
-        train.append(load(corpora.dse(options.data / "dse/train.targets.jsonl")))
-    dev = {
-        "newsroom": load(corpora.newsroom(options.data / "newsroom/dev.jsonl")),
-        "rw": load(corpora.newsmtsc(options.data / "newsmtsc/dev_rw.jsonl")),
-        "mt": load(corpora.newsmtsc(options.data / "newsmtsc/dev_mt.jsonl")),
-    }
+    train, dev = own(load, options) if options.train else corpora_of(load, options)
 
     def epoch_batches(epoch: int) -> list[list[Item]]:
         rng = random.Random(options.seed * 1000 + epoch)
         batches = []
-        for corpus, docs in enumerate(train):
+        for corpus, docs in train.items():
             items = [i for d in docs for i in items_of(tokenizer, d, shape, rng, corpus)]
             batches += batches_of(items, options.batch_tokens, rng)
         rng.shuffle(batches)
         return batches
 
-    model = Copydesk.from_base(str(options.base))
+    if options.init:
+        model = Copydesk.from_config(description)
+        model.load_state_dict(weights_of(options.init))
+        base_name = description["copydesk"]["base_model"]
+    else:
+        model = Copydesk.from_base(str(options.base), options.freeze)
+        base_name = options.base_name
     optimizer = optimizer_of(model, options)
     total = int(len(epoch_batches(0)) * options.epochs)
     warm = max(1, total // 10)
@@ -484,7 +609,10 @@ def main() -> None:
     if not figures:
         figures = dev_figures(model, tokenizer, dev, shape)
         print(summary(figures))
-    export(model, tokenizer, options.base_name, options.out, shape, figures)
+    if options.teacher:
+        return
+    card = Card(options.id, options.revision, base_name, list(train))
+    export(model, tokenizer, card, options.out, shape, figures)
     print(f"wrote {options.out} with {json.dumps(asdict(shape))}")
 
 

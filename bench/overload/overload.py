@@ -24,7 +24,7 @@ from common import ROOT, TINY, Server, free_ports, write
 
 import grpc
 from copydesk.v1 import classifier_pb2, classifier_pb2_grpc
-from copydesk_client import Article
+from copydesk.v1.article_pb2 import Article
 
 CONFIG = (ROOT / "examples" / "service_config.json").read_text()
 CHANNELS = 4

@@ -29,6 +29,8 @@ from reference import ROOT
 HERE = Path(__file__).resolve().parent
 TARGETS = ("encoder", "encoder_heads")
 FIELDS = ("id", "headline", "text")
+# copydesk, with products of bfloat16 and all in f32.
+OURS = ("copydesk bf16", "copydesk f32")
 # The search measures each configuration for this part of a round's measurement.
 SEARCH = 1 / 4
 
@@ -119,17 +121,18 @@ def describe(inputs: Inputs) -> dict:
     }
 
 
-def ours(inputs: Inputs, engine: str, seconds: float) -> Figures:
+def ours(inputs: Inputs, device: str, seconds: float) -> Figures:
     """copydesk's own measurement of its encoder, or of candle's."""
     command = [inputs.copydesk, "bench", "encode", "--windows", inputs.windows]
-    command += ["--seconds", f"{seconds:g}", "--json", "--engine", engine]
+    command += ["--seconds", f"{seconds:g}", "--json", "--device", device]
     found = json.loads(output(command))
     return {target: found[target]["tokens_per_second"] for target in TARGETS}
 
 
-def ours_articles(inputs: Inputs, seconds: float) -> Figures:
+def ours_articles(inputs: Inputs, device: str, seconds: float) -> Figures:
     """copydesk's own measurement of the whole job."""
     command = [inputs.copydesk, "bench", "articles", "--articles", inputs.articles]
+    command += ["--device", device]
     found = json.loads(output([*command, "--seconds", f"{seconds:g}", "--json"]))
     return {"articles": found["articles_per_second"]}
 
@@ -195,31 +198,41 @@ def assembly_peer(inputs: Inputs, seconds: float) -> Contender:
 
 
 def contenders(inputs: Inputs, seconds: float, quick: bool) -> list[Contender]:
-    """copydesk, then the peers, each in its best configuration."""
+    """copydesk in both precisions, then the peers, each in its best configuration."""
     tried = configuration.likely if quick else list
     by_onnx, by_torch = partial(onnx, inputs), partial(pytorch, inputs)
     compiler = any(map(shutil.which, ("g++", "clang++")))
-    copydesk = lambda: ours(inputs, "ours", seconds) | ours_articles(inputs, seconds)
+    copydesk = lambda device: (
+        lambda: ours(inputs, device, seconds) | ours_articles(inputs, device, seconds)
+    )
+    f32, bf16 = configuration.onnx("f32"), configuration.pytorch("bf16", compiler)
     return [
-        Contender("copydesk", copydesk),
-        Contender("candle", lambda: ours(inputs, "candle", seconds)),
+        Contender(OURS[0], copydesk("cpu-bf16")),
+        Contender(OURS[1], copydesk("cpu-f32")),
+        Contender("candle f32", lambda: ours(inputs, "cpu-candle", seconds)),
         encoder_peer("onnxruntime f32, defaults", [configuration.onnx_default()], by_onnx, seconds),
-        encoder_peer("onnxruntime f32", tried(configuration.onnx("f32")), by_onnx, seconds),
+        encoder_peer("onnxruntime f32", tried(f32), by_onnx, seconds),
         encoder_peer("onnxruntime int8", tried(configuration.onnx("int8")), by_onnx, seconds),
-        encoder_peer("pytorch f32", tried(configuration.pytorch(compiler)), by_torch, seconds),
+        encoder_peer(
+            "pytorch f32", tried(configuration.pytorch("f32", compiler)), by_torch, seconds
+        ),
+        encoder_peer("pytorch bf16", tried(bf16), by_torch, seconds),
         assembly_peer(inputs, seconds),
     ]
 
 
 def report(runners: list[Contender]) -> dict:
-    """Medians, every round, and how many times copydesk is as fast."""
-    copydesk = runners[0].medians()
+    """Medians, every round, and how many times copydesk is as fast, in either precision."""
+    medians = {runner.name: runner.medians() for runner in runners}
     out = {}
     for runner in runners:
-        medians = runner.medians()
+        own = medians[runner.name]
         out[runner.name] = {
-            "median": {name: round(value, 3) for name, value in medians.items()},
-            "copydesk_is_times": {name: round(copydesk[name] / medians[name], 3) for name in medians},
+            "median": {name: round(value, 3) for name, value in own.items()},
+            "times": {
+                ours: {name: round(medians[ours][name] / own[name], 3) for name in own}
+                for ours in OURS
+            },
             "rounds": runner.rounds,
             "configuration": runner.configuration,
             "searched": runner.searched,
@@ -228,16 +241,20 @@ def report(runners: list[Contender]) -> dict:
 
 
 def table(results: dict) -> str:
-    """The figures in Markdown; in brackets, how many times as fast copydesk is."""
+    """The figures in Markdown; in brackets, how many times as fast copydesk is in bf16 and in f32."""
     columns = (*TARGETS, "articles")
     heads = ("encoder, tokens/s", "encoder and heads, tokens/s", "whole job, articles/s")
     lines = ["| | " + " | ".join(heads) + " |", "|---|" + "---:|" * len(columns)]
     for name, found in results.items():
         cells = []
         for column in columns:
-            value, times = found["median"].get(column), found["copydesk_is_times"].get(column)
+            value = found["median"].get(column)
+            if value is None:
+                cells.append("")
+                continue
+            times = " / ".join(f"{found['times'][ours][column]:.2f}" for ours in OURS)
             digits = 2 if column == "articles" else 0
-            cells.append("" if value is None else f"{value:,.{digits}f} ({times:.2f})")
+            cells.append(f"{value:,.{digits}f} ({times})")
         lines.append(f"| {name} | " + " | ".join(cells) + " |")
     return "\n".join(lines)
 

@@ -78,13 +78,13 @@ def likely(candidates: list[Configuration]) -> list[Configuration]:
     ]
 
 
-def pytorch(compiled: bool) -> list[Configuration]:
+def pytorch(precision: str, compiled: bool) -> list[Configuration]:
     """All that is tried for PyTorch, whose threads share one model."""
     cores = machine.cores()
     spread = dict.fromkeys((Layout(1, 1, cores), Layout(cores, 1, 1)))
     forms = ("eager", "compiled") if compiled else ("eager",)
     return [
-        Configuration(form, "f32", layout, batch)
+        Configuration(form, precision, layout, batch)
         for form, layout, batch in product(forms, spread, BATCHES)
     ]
 

@@ -1,4 +1,4 @@
-"""Measures PyTorch, f32 with its fused attention (SDPA), in one configuration, in this process alone.
+"""Measures PyTorch, f32 or bf16 with its fused attention (SDPA), in one configuration, in this process alone.
 
     python bench/peers/pytorch.py --windows FILE --target encoder --configuration JSON --seconds 10
 
@@ -23,6 +23,7 @@ import reference
 from configuration import Configuration
 
 INPUTS = {"encoder": export.ENCODER, "encoder_heads": export.HEADS}
+KINDS = {"f32": torch.float32, "bf16": torch.bfloat16}
 MODULES = {"encoder": graphs.Encoder, "encoder_heads": graphs.EncoderHeads}
 
 
@@ -34,20 +35,23 @@ class Piece:
     tokens: int
 
 
-def piece(batch: batches.Batch, target: str) -> Piece:
-    """A batch's arrays as tensors."""
+def piece(batch: batches.Batch, target: str, kind: torch.dtype = torch.float32) -> Piece:
+    """A batch's arrays as tensors, its floats of this kind."""
     padded = batch.feed["mask"].min() == 0
     names = [name for name in INPUTS[target] if padded or name != "mask"]
-    return Piece({name: torch.from_numpy(batch.feed[name]) for name in names}, batch.tokens)
+    tensors = {name: torch.from_numpy(batch.feed[name]) for name in names}
+    feed = {name: t.to(kind) if t.is_floating_point() else t for name, t in tensors.items()}
+    return Piece(feed, batch.tokens)
 
 
 def measure(windows: Path, target: str, how: Configuration, seconds: float) -> float:
     """Tokens per second."""
     torch.set_num_threads(how.layout.threads)
-    module = MODULES[target](reference.load()).eval()
+    kind = KINDS[how.precision]
+    module = MODULES[target](reference.load()).eval().to(kind)
     if how.form == "compiled":
         module = torch.compile(module, dynamic=True)
-    work = [piece(batch, target) for batch in batches.make(batches.read(windows), how.batch)]
+    work = [piece(batch, target, kind) for batch in batches.make(batches.read(windows), how.batch)]
 
     @torch.inference_mode()
     def call(piece: Piece) -> None:

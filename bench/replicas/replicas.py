@@ -31,8 +31,8 @@ sys.path.insert(0, str(HERE.parent))
 from common import ROOT, TINY, Server, binary, free_ports, write
 
 import grpc
-from copydesk.v1 import classifier_pb2, classifier_pb2_grpc
-from copydesk_client import Answer, Article, Client
+from copydesk import Answer, Article, Client
+from copydesk.v1 import article_pb2, classifier_pb2, classifier_pb2_grpc
 
 SENTENCE = "The league met in Port Ellis and left again in the morning. "
 
@@ -40,7 +40,7 @@ SENTENCE = "The league met in Port Ellis and left again in the morning. "
 class Envoy:
     """Envoy with the published configuration, on ports of our own."""
 
-    def __init__(self, replicas: list[int]) -> None:
+    def __init__(self, replicas: list[int], sound: int = 2) -> None:
         self.port, admin = free_ports(2)
         text = (ROOT / "deploy" / "envoy.yaml").read_text()
         ports = {9901: admin, 50050: self.port, 50051: replicas[0], 50052: replicas[1]}
@@ -53,7 +53,7 @@ class Envoy:
         quiet = ["--log-level", "error", "--concurrency", "1", "--use-dynamic-base-id"]
         self.process = subprocess.Popen([*command, *quiet])
         self.url, self._admin = f"http://127.0.0.1:{self.port}", f"http://127.0.0.1:{admin}"
-        self.until_healthy(2)
+        self.until_healthy(sound)
 
     def stat(self, name: str) -> int:
         with urllib.request.urlopen(f"{self._admin}/stats?filter=^{name}$", timeout=5) as answer:
@@ -118,7 +118,7 @@ class Callers:
             number = 0
             while not self._over.is_set():
                 number += 1
-                article = Article(id=f"a{number}", text=text(number))
+                article = article_pb2.Article(id=f"a{number}", text=text(number))
                 request = classifier_pb2.ClassifyArticleRequest(article=article)
                 try:
                     *sentences, last = stub.ClassifyArticle(request, timeout=60)

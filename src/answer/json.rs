@@ -13,7 +13,8 @@ use super::{
 pub struct Line<'a> {
     id: &'a str,
     model: Model<'a>,
-    sentences: Vec<SentenceLine<'a>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sentences: Option<Vec<SentenceLine<'a>>>,
     types: Types<usize>,
     parties: Vec<PartyLine<'a>>,
     language: LanguageLine<'a>,
@@ -147,6 +148,14 @@ struct TimingsLine {
 impl<'a> Line<'a> {
     /// The answer to the article `id`.
     pub fn new(id: &'a str, sentences: &'a [Sentence], summary: &'a Summary) -> Self {
+        Self {
+            sentences: Some(sentences.iter().map(sentence).collect()),
+            ..Self::summary(id, summary)
+        }
+    }
+
+    /// The same without `sentences`, for whoever had them before.
+    pub fn summary(id: &'a str, summary: &'a Summary) -> Self {
         let (model, t) = (&summary.model, summary.timings);
         let language = &summary.language;
         let seconds = |d: std::time::Duration| (d.as_secs_f64() * 1e6).round() / 1e6;
@@ -157,7 +166,7 @@ impl<'a> Line<'a> {
                 revision: &model.revision,
                 sha256: &model.sha256,
             },
-            sentences: sentences.iter().map(sentence).collect(),
+            sentences: None,
             types: types(summary.types, Some(summary.types_unspecified)),
             parties: summary.parties.iter().map(party).collect(),
             language: LanguageLine {
@@ -179,6 +188,11 @@ impl<'a> Line<'a> {
         let run = Some(run);
         Self { run, ..self }
     }
+}
+
+/// One sentence, as it stands among an answer's `sentences`.
+pub fn one(s: &Sentence) -> impl Serialize + '_ {
+    sentence(s)
 }
 
 impl<'a> Failure<'a> {

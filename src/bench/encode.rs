@@ -7,6 +7,7 @@ use super::cost::Cost;
 use super::work::Work;
 use super::{Error, Pace, Watch, crew, peak};
 use crate::encode::Window;
+use crate::model::cpu::lanes::Precision;
 use crate::model::{Model, Placement};
 
 /// What encoder and heads reach.
@@ -109,11 +110,13 @@ pub fn measure(
 ///
 /// When a thread panics.
 pub fn peak(model: &Model, workers: usize, watch: &dyn Watch) -> Result<Option<f64>, Error> {
-    if let Placement::Cuda(_) = model.placement() {
-        return Ok(None);
-    }
+    let precision = match model.placement() {
+        Placement::Cuda(_) => return Ok(None),
+        Placement::CpuBf16 => Precision::Pairs,
+        Placement::Cpu | Placement::CpuF32 | Placement::CpuCandle => Precision::Single,
+    };
     watch.begin("matrix products", peak::TIME);
-    peak::measure(workers).map(Some)
+    peak::measure(workers, precision).map(Some)
 }
 
 /// Windows in batches, filled greedily in their order.

@@ -1,6 +1,7 @@
 //! What the machine's matrix products reach: the ceiling that the encoder is compared with. Two
 //! products are tried in turn, that of the crate `gemm`, which candle multiplies with, and the
-//! encoder's own; the better one counts, so that the ceiling is not set too low.
+//! encoder's own; the better one counts, so that the ceiling is not set too low. Of bfloat16, which
+//! `gemm` has no product for, the ceiling is the encoder's own product alone.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -8,7 +9,7 @@ use std::time::{Duration, Instant};
 use super::Error;
 use crate::engine::alone;
 use crate::model::cpu::kernel::{Kernels, With};
-use crate::model::cpu::lanes::{Lanes, Linear};
+use crate::model::cpu::lanes::{Lanes, Linear, Precision};
 
 /// Rows, inner size and columns of the product: a full batch through the wider half of a small
 /// BERT's feed-forward part.
@@ -23,17 +24,17 @@ const ROUND: Duration = Duration::from_millis(150);
 /// How long it all takes.
 pub const TIME: Duration = Duration::from_millis(150 * ROUNDS as u64);
 
-/// Floating-point operations a second, in f32, of products that run single-threaded on `workers`
+/// Floating-point operations a second of products of this precision that run single-threaded on `workers`
 /// threads at once.
 ///
 /// # Errors
 ///
 /// When a thread panics.
-pub fn measure(workers: usize) -> Result<f64, Error> {
+pub fn measure(workers: usize, precision: Precision) -> Result<f64, Error> {
     let workers = workers.max(1);
     let together = Barrier::new(workers);
     let all: Result<Vec<[f64; ROUNDS]>, Error> = std::thread::scope(|scope| {
-        let start = |_| scope.spawn(|| alone(|| rounds(&together)));
+        let start = |_| scope.spawn(|| alone(|| rounds(&together, precision)));
         let threads: Vec<_> = (0..workers).map(start).collect();
         let join = |thread: std::thread::ScopedJoinHandle<'_, _>| {
             thread.join().map_err(|_| Error::Panicked)
@@ -45,14 +46,14 @@ pub fn measure(workers: usize) -> Result<f64, Error> {
     Ok(sums.fold(0.0, f64::max))
 }
 
-fn rounds(together: &Barrier) -> [f64; ROUNDS] {
-    let mut product = Product::new();
+fn rounds(together: &Barrier, precision: Precision) -> [f64; ROUNDS] {
+    let mut product = Product::new(precision);
     std::array::from_fn(|round| {
         together.wait();
         let began = Instant::now();
         let mut flops = 0.0;
         while began.elapsed() < ROUND {
-            flops += if round % 2 == 0 {
+            flops += if round % 2 == 0 && precision == Precision::Single {
                 product.run()
             } else {
                 product.run_own()
@@ -73,7 +74,7 @@ struct Product {
 }
 
 impl Product {
-    fn new() -> Self {
+    fn new(precision: Precision) -> Self {
         let [rows, inner, columns] = SHAPE;
         let right = vec![0.25; columns * inner];
         let mut tokens = Lanes::default();
@@ -81,9 +82,14 @@ impl Product {
         for token in 0..rows {
             tokens.set(token, &vec![0.5; inner]);
         }
+        if precision == Precision::Pairs {
+            let mut pairs = Lanes::default();
+            Kernels::new().round(&tokens, &mut pairs);
+            tokens = pairs;
+        }
         Self {
             left: vec![0.5; rows * inner],
-            layer: Linear::new(&right, &vec![0.0; columns]),
+            layer: Linear::with(&right, &vec![0.0; columns], precision),
             right,
             out: vec![0.0; rows * columns],
             tokens,
@@ -137,7 +143,7 @@ mod tests {
 
     #[test]
     fn the_product_is_one() {
-        let mut product = Product::new();
+        let mut product = Product::new(Precision::Single);
         assert_eq!(product.run(), 2.0 * 1024.0 * 384.0 * 1536.0);
         assert!(product.out.iter().all(|&x| x == 384.0 * 0.5 * 0.25));
         assert_eq!(product.run_own(), 2.0 * 1024.0 * 384.0 * 1536.0);

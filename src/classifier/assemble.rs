@@ -237,6 +237,8 @@ pub(super) struct Assembler {
     types_unspecified: usize,
     /// The last sentence's speaker, for words that run on.
     speaker: Option<Speaker>,
+    /// The last sentence's likeliest type.
+    before: Option<SentenceType>,
 }
 
 impl Assembler {
@@ -264,6 +266,7 @@ impl Assembler {
             types: [0; 5],
             types_unspecified: 0,
             speaker: None,
+            before: None,
         }
     }
 
@@ -277,6 +280,7 @@ impl Assembler {
         let text = Arc::clone(&self.text);
         let (index, cut) = (logits.index, &text.sentences[logits.index]);
         let type_scores = softmax(logits.kind, self.temperatures.kind);
+        let type_scores = self.as_it_began(index, logits.speaker.is_some(), type_scores);
         let likeliest = argmax(type_scores);
         let kind = SentenceType::ALL[likeliest];
         let sure = type_scores[likeliest] >= self.min_confidence;
@@ -291,6 +295,7 @@ impl Assembler {
         let own = logits.speaker.filter(|_| kind.may_speak());
         let speaker = self.speaker(index, kind, own, &mentions);
         self.speaker.clone_from(&speaker);
+        self.before = Some(kind);
         let quotations = self.quotations(index, kind, speaker.is_some());
         Sentence {
             index,
@@ -303,6 +308,25 @@ impl Assembler {
             speaker,
             parties,
         }
+    }
+
+    /// Quote and reaction do not change while one speaker's words run on (in the labels they never
+    /// do): the probability of both goes to the one that the words began as.
+    fn as_it_began(&self, index: usize, speaks: bool, mut scores: [f32; 5]) -> [f32; 5] {
+        let [quote, reaction] = [SentenceType::Quote, SentenceType::Reaction].map(|k| k as usize);
+        let (kept, other) = match self.before {
+            Some(SentenceType::Quote) => (quote, reaction),
+            Some(SentenceType::Reaction) => (reaction, quote),
+            _ => return scores,
+        };
+        let opened_before = self.text.quotations[index]
+            .first()
+            .is_some_and(|q| q.opened_before);
+        if opened_before || (!speaks && self.speaker.is_some() && self.runs_on(index)) {
+            scores[kept] += scores[other];
+            scores[other] = 0.0;
+        }
+        scores
     }
 
     /// Each mention with its party: as asked for, or grouped as it comes.

@@ -19,6 +19,8 @@ use self::answerer::{Answer, Answerer};
 use self::bar::Progress;
 use self::resume::{Done, Key};
 use self::writer::{Format, Look, TableRows, Writer};
+#[cfg(feature = "grpc")]
+use super::credentials::{Credentials, is_usage};
 use super::input::archive::Archive;
 use super::input::{self, Item};
 use super::output::{Opening, Packing, Sink};
@@ -121,47 +123,9 @@ pub(super) struct Arguments {
     )]
     timeout: u64,
 
-    /// With --server https://…: trust this certificate authority (PEM) instead of the public ones.
     #[cfg(feature = "grpc")]
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "COPYDESK_TLS_CA",
-        help_heading = "Server"
-    )]
-    tls_ca: Option<PathBuf>,
-
-    /// With --server https://…: show this certificate (PEM) to a server that asks for one.
-    #[cfg(feature = "grpc")]
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "tls_key",
-        env = "COPYDESK_CLIENT_TLS_CERT",
-        help_heading = "Server"
-    )]
-    tls_cert: Option<PathBuf>,
-
-    /// The private key (PEM) of --tls-cert.
-    #[cfg(feature = "grpc")]
-    #[arg(
-        long,
-        value_name = "FILE",
-        requires = "tls_cert",
-        env = "COPYDESK_CLIENT_TLS_KEY",
-        help_heading = "Server"
-    )]
-    tls_key: Option<PathBuf>,
-
-    /// With --server: a file with the token that the server asks for.
-    #[cfg(feature = "grpc")]
-    #[arg(
-        long,
-        value_name = "FILE",
-        env = "COPYDESK_TOKEN_FILE",
-        help_heading = "Server"
-    )]
-    token_file: Option<PathBuf>,
+    #[command(flatten)]
+    credentials: Credentials,
 
     #[command(flatten)]
     model: ModelArguments,
@@ -196,41 +160,9 @@ struct Work {
     key: Option<Key>,
 }
 
-/// Whether the arguments themselves are wrong, rather than what they name.
-#[cfg(feature = "grpc")]
-fn is_usage(error: &Failure) -> bool {
-    use client::ConnectError::{Exposed, Plain, Url};
-    matches!(
-        error.downcast_ref(),
-        Some(Url { .. } | Plain { .. } | Exposed { .. })
-    )
-}
-
 #[cfg(not(feature = "grpc"))]
 fn is_usage(_: &Failure) -> bool {
     false
-}
-
-#[cfg(feature = "grpc")]
-fn authority(file: &std::path::Path) -> Result<client::Authority, Failure> {
-    let place = file.display();
-    let pem = read("--tls-ca", file)?;
-    client::Authority::from_pem(&pem).map_err(|error| format!("--tls-ca {place}: {error}").into())
-}
-
-#[cfg(feature = "grpc")]
-fn token(file: &std::path::Path) -> Result<client::Token, Failure> {
-    let place = file.display();
-    let bytes = read("--token-file", file)?;
-    let text = std::str::from_utf8(&bytes)
-        .map_err(|_| format!("--token-file {place}: is not UTF-8 text"))?;
-    client::Token::from_file(text).map_err(|error| format!("--token-file {place}: {error}").into())
-}
-
-#[cfg(feature = "grpc")]
-fn read(flag: &str, file: &std::path::Path) -> Result<Vec<u8>, Failure> {
-    let place = file.display();
-    std::fs::read(file).map_err(|error| format!("{flag} {place}: {error}").into())
 }
 
 /// The columns of the tables, for `--help`.
@@ -305,31 +237,11 @@ impl Arguments {
         #[cfg(feature = "grpc")]
         if !self.server.is_empty() {
             let timeout = std::time::Duration::from_secs(self.timeout);
-            let config = client::Config {
-                timeout,
-                authority: self.tls_ca.as_deref().map(authority).transpose()?,
-                certificate: self.certificate()?,
-                token: self.token_file.as_deref().map(token).transpose()?,
-                ..client::Config::default()
-            };
+            let config = self.credentials.config(timeout)?;
             let client = client::Client::new(&self.server, config)?;
             return Ok(Answerer::Servers(client, self.server.len()));
         }
         Ok(Answerer::Here(self.model.classifier()?))
-    }
-
-    #[cfg(feature = "grpc")]
-    fn certificate(&self) -> Result<Option<client::Certificate>, Failure> {
-        use client::BadCertificate::{Certificate, Key};
-        let (Some(certificate), Some(key)) = (&self.tls_cert, &self.tls_key) else {
-            return Ok(None);
-        };
-        let pem = (read("--tls-cert", certificate)?, read("--tls-key", key)?);
-        let read = client::Certificate::from_pem(&pem.0, &pem.1);
-        Ok(Some(read.map_err(|error| match error {
-            Certificate(error) => format!("--tls-cert {}: {error}", certificate.display()),
-            Key(error) => format!("--tls-key {}: {error}", key.display()),
-        })?))
     }
 
     /// Whether several servers answer, which may then differ.

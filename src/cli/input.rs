@@ -12,12 +12,11 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicU64;
 
 use clap::ValueEnum;
-use serde::Deserialize;
 
 use self::archive::Archive;
 pub use self::unpack::Reader;
-use crate::article::{Article, Body, Parties, Party, PartySpan};
-use crate::span::Unit;
+use crate::article::json::Line;
+use crate::article::{Article, Body};
 
 /// How input is read.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
@@ -36,42 +35,6 @@ const MOST: u64 = 64 << 20;
 
 /// An article, or why there is none, with its id (or its place) for the answer.
 pub type Item = (String, Result<Article, String>);
-
-/// What a line of JSON Lines holds.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Line {
-    id: Option<String>,
-    headline: Option<String>,
-    text: Option<String>,
-    sentences: Option<Vec<String>>,
-    parties: Option<Vec<PartyLine>>,
-    /// Carried by archives; not looked at.
-    #[serde(default, rename = "source")]
-    _source: serde::de::IgnoredAny,
-    #[serde(default, rename = "date")]
-    _date: serde::de::IgnoredAny,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct PartyLine {
-    id: String,
-    #[serde(default)]
-    name: String,
-    #[serde(default)]
-    aliases: Vec<String>,
-    #[serde(default)]
-    spans: Vec<SpanLine>,
-}
-
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct SpanLine {
-    sentence: Option<usize>,
-    start: usize,
-    end: usize,
-}
 
 /// Reads the files in order, an article at a time; `read` counts the bytes.
 pub(super) fn articles(
@@ -212,58 +175,21 @@ impl Iterator for Lines {
 }
 
 fn parse(place: String, bytes: Vec<u8>) -> Item {
-    let line = utf8(bytes).and_then(|text| {
-        let text = text.trim_start_matches('\u{feff}').trim();
-        serde_json::from_str::<Line>(text).map_err(|error| format!("is no article: {error}"))
-    });
-    let line = match line {
+    let line = match utf8(bytes).and_then(|text| Line::parse(&text)) {
         Ok(line) => line,
         Err(problem) => return (place, Err(problem)),
     };
-    let id = line.id.clone().unwrap_or_else(|| place.clone());
-    match article(id.clone(), line) {
+    let id = line.id().unwrap_or(&place).to_owned();
+    match line.into_article(id.clone()) {
         Ok(article) => (id, Ok(article)),
         Err(problem) => (id, Err(format!("{place} {problem}"))),
-    }
-}
-
-fn article(id: String, line: Line) -> Result<Article, String> {
-    let body = match (line.text, line.sentences) {
-        (Some(text), None) => Body::Text(text),
-        (None, Some(sentences)) => Body::Sentences(sentences),
-        (None, None) => return Err("has neither \"text\" nor \"sentences\"".to_owned()),
-        (Some(_), Some(_)) => return Err("has both \"text\" and \"sentences\"".to_owned()),
-    };
-    let parties = match line.parties {
-        None => Parties::Detect,
-        Some(parties) => Parties::Named(parties.into_iter().map(party).collect()),
-    };
-    Ok(Article {
-        id,
-        headline: line.headline,
-        body,
-        parties,
-    })
-}
-
-fn party(line: PartyLine) -> Party {
-    let spans = line.spans.into_iter().map(|s| PartySpan {
-        sentence: s.sentence,
-        start: s.start,
-        end: s.end,
-        unit: Unit::CodePoint,
-    });
-    Party {
-        id: line.id,
-        name: line.name,
-        aliases: line.aliases,
-        spans: spans.collect(),
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::article::Parties;
 
     fn read(text: &str) -> Vec<Item> {
         let reader = Box::new(io::Cursor::new(text.to_owned()));

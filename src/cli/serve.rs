@@ -3,6 +3,7 @@
 mod limits;
 mod security;
 mod telemetry;
+mod ui;
 
 use std::io::IsTerminal;
 use std::net::SocketAddr;
@@ -16,6 +17,7 @@ use tracing_subscriber::EnvFilter;
 use self::limits::{ArticleLimits, ConnectionLimits};
 use self::security::Security;
 use self::telemetry::Telemetry;
+use self::ui::Ui;
 use super::Failure;
 use super::setup::ModelArguments;
 use crate::article::Limits;
@@ -28,6 +30,9 @@ pub(super) struct Arguments {
     /// Address to listen on; port 0 takes a free one, told in the log.
     #[arg(long, default_value = "127.0.0.1:50051", env = "COPYDESK_ADDR")]
     addr: SocketAddr,
+
+    #[command(flatten)]
+    ui: Ui,
 
     /// Seconds to go on as before after SIGTERM or SIGINT, while health says NOT_SERVING, so that
     /// balancers notice before callers do.
@@ -111,7 +116,13 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     };
     let config = arguments.connections.apply(config);
     let mut config = arguments.security.apply(config)?;
-    security::warn(&config, arguments.addr);
+    let page = arguments.ui;
+    let addresses = [Some(arguments.addr), page.address()];
+    security::warn(
+        &config,
+        &addresses.into_iter().flatten().collect::<Vec<_>>(),
+    );
+    page.warn(&config);
     let classifier = arguments.model.classifier_with(engine, limits)?;
     // The workers take the cores; the transport needs little.
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -124,18 +135,23 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             .map_err(|error| format!("cannot listen on {}: {error}", arguments.addr))?;
         // Before the address is told, so that whoever reads it can stop the server cleanly.
         let stop = stop_signal()?;
+        let address = server::address(&listener)?;
+        let listeners = server::Listeners {
+            service: listener,
+            page: page.listen(config.tls.is_some()).await?,
+        };
         let telemetry = arguments.telemetry;
         let telemetry = telemetry.start(&classifier, &mut config).await?;
         let model = classifier.engine().model();
         tracing::info!(
-            address = %server::address(&listener)?,
+            address = %address,
             model = model.identity().id,
             revision = model.identity().revision,
             device = %model.placement(),
             workers = classifier.engine().config().workers,
             "listening"
         );
-        server::serve(listener, classifier, config, stop).await?;
+        server::serve(listeners, classifier, config, stop).await?;
         telemetry.finish().await;
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)

@@ -22,7 +22,8 @@ pub(super) struct ModelArguments {
     #[command(flatten)]
     network: Network,
 
-    /// Where the model runs: cpu, cuda, or cuda:N.
+    /// Where the model runs: cpu, cpu-f32, cpu-bf16, cuda, or cuda:N; cpu takes bf16 where the
+    /// processor has an instruction for it.
     #[arg(long, default_value = "cpu", env = "COPYDESK_DEVICE")]
     pub device: Placement,
 

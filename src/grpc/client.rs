@@ -30,6 +30,8 @@ pub struct Config {
     pub tries: u32,
     /// Who may vouch for a server at `https://`: this authority alone, or the public ones.
     pub authority: Option<Authority>,
+    /// The name that a server's certificate must be for; that of its address if left out.
+    pub name: Option<String>,
     /// Who the client is, for servers that ask for a certificate.
     pub certificate: Option<Certificate>,
     /// What lets it in, for servers that ask for a token.
@@ -42,6 +44,7 @@ impl Default for Config {
             timeout: Duration::from_secs(300),
             tries: 6,
             authority: None,
+            name: None,
             certificate: None,
             token: None,
         }
@@ -119,6 +122,18 @@ impl Client {
             models.push((backend.url(), backend.model().await));
         }
         models
+    }
+
+    /// Whether each server says that it serves, by its address; each within the client's timeout.
+    pub async fn serving(&self) -> Vec<(&str, Result<bool, Status>)> {
+        let patience = self.config.timeout;
+        let asked = self.backends.iter().map(|backend| backend.serves(patience));
+        let answers = futures_util::future::join_all(asked).await;
+        self.backends
+            .iter()
+            .map(Backend::url)
+            .zip(answers)
+            .collect()
     }
 
     /// The whole answer to an article.

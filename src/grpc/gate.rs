@@ -20,6 +20,7 @@ use tower_service::Service;
 use super::activity::{Activity, Running};
 use super::arrival::Arriving;
 use super::auth::Tokens;
+use super::listener::Origin;
 use super::watched::{Call, Failures};
 use crate::telemetry::Observer;
 
@@ -75,8 +76,8 @@ where
     fn call(&mut self, mut request: Request<Body>) -> Self::Future {
         let observers = Arc::clone(&self.rules.observers);
         let mut call = Call::begin(&observers, request.uri().path(), request.headers());
-        let activity = request.extensions().get::<Arc<Activity>>().cloned();
-        let running = activity.map(Activity::call);
+        let origin = request.extensions().get::<Origin>();
+        let running = origin.map(|origin| Activity::call(Arc::clone(&origin.activity)));
         if let Some(tokens) = &self.rules.tokens
             && let Err(status) = tokens.check(request.uri().path(), request.headers())
         {
@@ -131,7 +132,9 @@ fn strange(request: &Request<Body>) -> Option<Response<Body>> {
 
 /// Whether a method takes a stream of messages, which may be long apart.
 fn streams(path: &str) -> bool {
-    path.ends_with("/ClassifyArticles") || path.starts_with("/grpc.reflection.")
+    path.ends_with("/ClassifyArticles")
+        || path.ends_with("/ModelStreamInfer")
+        || path.starts_with("/grpc.reflection.")
 }
 
 /// The answer of a call, which runs until it is dropped.

@@ -21,12 +21,12 @@ pub(super) enum Kind {
 }
 
 impl Gauges {
-    /// `ClassifyArticle` calls under way.
+    /// Calls under way that answer one request: `ClassifyArticle`, `ModelInfer`.
     pub fn articles(&self) -> usize {
         self.0.articles.load(Ordering::Relaxed)
     }
 
-    /// `ClassifyArticles` calls under way.
+    /// Calls under way that answer many: `ClassifyArticles`, `ModelStreamInfer`.
     pub fn corpora(&self) -> usize {
         self.0.corpora.load(Ordering::Relaxed)
     }

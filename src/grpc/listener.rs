@@ -71,26 +71,45 @@ impl Connections {
     }
 }
 
+/// By which address something came in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Door {
+    /// The service's own.
+    Service,
+    /// That of the page for a browser.
+    Page,
+}
+
+/// Where a call comes from; stands among a request's extensions.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub activity: Arc<Activity>,
+    pub door: Door,
+}
+
 /// What is done with connections.
+#[derive(Clone)]
 pub(super) struct Rules {
     pub tls: Option<Tls>,
     pub connections: Arc<Connections>,
     pub idle: Option<Duration>,
 }
 
-/// The connections that come in, until the receiver is dropped.
+/// The connections that come in by any of the doors, until the receiver is dropped.
 pub(super) fn accept(
-    listener: TcpListener,
-    rules: Rules,
+    doors: impl IntoIterator<Item = (TcpListener, Door)>,
+    rules: &Rules,
 ) -> ReceiverStream<io::Result<Connection>> {
     let (out, connections) = mpsc::channel(1);
-    tokio::spawn(run(listener, rules, out));
+    for (listener, door) in doors {
+        tokio::spawn(run(listener, door, rules.clone(), out.clone()));
+    }
     ReceiverStream::new(connections)
 }
 
 type Out = mpsc::Sender<io::Result<Connection>>;
 
-async fn run(listener: TcpListener, rules: Rules, out: Out) {
+async fn run(listener: TcpListener, door: Door, rules: Rules, out: Out) {
     let mut told: Option<Instant> = None;
     loop {
         let accepted = tokio::select! {
@@ -118,7 +137,7 @@ async fn run(listener: TcpListener, rules: Rules, out: Out) {
         let _ = stream.set_nodelay(true);
         match &rules.tls {
             None => {
-                let connection = Connection::new(Stream::Plain(stream), permit, rules.idle);
+                let connection = Connection::new(Stream::Plain(stream), door, permit, rules.idle);
                 let _ = out.send(Ok(connection)).await;
             }
             Some(tls) => {
@@ -128,7 +147,8 @@ async fn run(listener: TcpListener, rules: Rules, out: Out) {
                     match shaken {
                         Ok(Ok(stream)) => {
                             let stream = Stream::Tls(Box::new(stream));
-                            let _ = out.send(Ok(Connection::new(stream, permit, idle))).await;
+                            let connection = Connection::new(stream, door, permit, idle);
+                            let _ = out.send(Ok(connection)).await;
                         }
                         Ok(Err(error)) => tracing::debug!(%error, "no TLS with a client"),
                         Err(_) => tracing::debug!("a client took too long over TLS"),
@@ -147,16 +167,22 @@ enum Stream {
 /// A connection; gives its place back when it ends.
 pub(super) struct Connection {
     stream: Stream,
-    activity: Arc<Activity>,
+    origin: Origin,
     idle: Option<(Duration, Pin<Box<Sleep>>)>,
     _place: OwnedSemaphorePermit,
 }
 
 impl Connection {
-    fn new(stream: Stream, place: OwnedSemaphorePermit, idle: Option<Duration>) -> Self {
+    fn new(
+        stream: Stream,
+        door: Door,
+        place: OwnedSemaphorePermit,
+        idle: Option<Duration>,
+    ) -> Self {
+        let activity = Arc::default();
         Self {
             stream,
-            activity: Arc::default(),
+            origin: Origin { activity, door },
             idle: idle.map(|idle| (idle, Box::pin(tokio::time::sleep(idle)))),
             _place: place,
         }
@@ -169,7 +195,7 @@ impl Connection {
         };
         while timer.as_mut().poll(context).is_ready() {
             let now = Instant::now();
-            let since = self.activity.idle_since().unwrap_or(now);
+            let since = self.origin.activity.idle_since().unwrap_or(now);
             if since + *limit <= now {
                 return Poll::Ready(());
             }
@@ -181,10 +207,10 @@ impl Connection {
 
 impl Connected for Connection {
     /// Calls are counted here; requests find it among their extensions.
-    type ConnectInfo = Arc<Activity>;
+    type ConnectInfo = Origin;
 
-    fn connect_info(&self) -> Arc<Activity> {
-        Arc::clone(&self.activity)
+    fn connect_info(&self) -> Origin {
+        self.origin.clone()
     }
 }
 

@@ -1,5 +1,5 @@
-//! The server: the service, health, reflection, and grpc-web behind one listener. Says SERVING only
-//! once the model has answered, and NOT_SERVING when it breaks or the server drains.
+//! The server: the service, health, reflection, and grpc-web behind one listener, and behind another,
+//! where it is asked for, a page for a browser. Says SERVING only once the model has answered, and NOT_SERVING when it breaks or the server drains.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -19,10 +19,13 @@ use super::Service;
 use super::auth::Tokens;
 use super::deadline::Deadlines;
 use super::gate::{self, Gate};
-use super::listener;
+use super::listener::{self, Door};
+use super::open_inference::pb::grpc_inference_service_server::GrpcInferenceServiceServer;
+use super::open_inference::{self, OpenInference};
 use super::pb::FILE_DESCRIPTOR_SET;
 use super::pb::classifier_service_server::ClassifierServiceServer;
 use super::tls::Tls;
+use super::ui::{Doors, Page};
 use crate::answer::Event;
 use crate::article::{Article, Body};
 use crate::classifier::{Classifier, Options};
@@ -59,6 +62,8 @@ pub struct Config {
     pub tokens: Option<Tokens>,
     /// Whether the contract is told to whoever asks.
     pub reflection: bool,
+    /// Whether the Open Inference Protocol is spoken beside our own.
+    pub open_inference: bool,
     /// Connections at a time.
     pub connections: Arc<Connections>,
     /// Bytes of a call's headers.
@@ -94,6 +99,7 @@ impl Default for Config {
             tls: None,
             tokens: None,
             reflection: true,
+            open_inference: true,
             connections: Arc::new(Connections::new(CONNECTIONS)),
             header_bytes: 16 << 10,
             message_timeout: Some(Duration::from_secs(30)),
@@ -125,19 +131,38 @@ pub enum ServeError {
     WarmUp(String),
 }
 
-/// Serves on `listener` until `shutdown` ends, then lets running calls end.
+/// Where the server listens.
+#[derive(Debug)]
+pub struct Listeners {
+    /// For the service.
+    pub service: TcpListener,
+    /// For a page, and for the calls that it makes.
+    pub page: Option<(TcpListener, Page)>,
+}
+
+impl From<TcpListener> for Listeners {
+    /// The service alone.
+    fn from(service: TcpListener) -> Self {
+        Self {
+            service,
+            page: None,
+        }
+    }
+}
+
+/// Serves on `listeners` until `shutdown` ends, then lets running calls end.
 ///
 /// # Errors
 ///
 /// When the model does not answer a test article, or the transport fails.
 pub async fn serve(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     classifier: Classifier,
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
     let service = Service::new(classifier, config.request_bytes, config.calls);
-    serve_service(listener, service, config, shutdown).await
+    serve_service(listeners, service, config, shutdown).await
 }
 
 /// The same, with a service made before, so that its gauges can be read.
@@ -146,15 +171,24 @@ pub async fn serve(
 ///
 /// As [`serve`].
 pub async fn serve_service(
-    listener: TcpListener,
+    listeners: impl Into<Listeners>,
     service: Service,
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<(), ServeError> {
-    let (health, health_service) = tonic_health::server::health_reporter();
-    report(&health, ServingStatus::NotServing).await;
+    let (reporter, health_service) = tonic_health::server::health_reporter();
+    let health = Health {
+        reporter,
+        service: service.clone(),
+        open_inference: config.open_inference,
+    };
+    health.report(false).await;
     let classifier_service = ClassifierServiceServer::new(service.clone())
         .max_decoding_message_size(config.request_bytes);
+    let open_inference = config.open_inference.then(|| {
+        GrpcInferenceServiceServer::new(OpenInference::new(service.clone()))
+            .max_decoding_message_size(config.request_bytes)
+    });
 
     let gate = Gate::new(gate::Rules {
         tokens: config.tokens.clone(),
@@ -166,14 +200,19 @@ pub async fn serve_service(
         connections: Arc::clone(&config.connections),
         idle: config.idle,
     };
-    let reflected = |yes: bool| yes.then(reflection);
-    let v1 = reflected(config.reflection)
-        .map(|r| r.build_v1())
-        .transpose()?;
+    let listeners = listeners.into();
+    let (page_listener, page) = listeners.page.unzip();
+    let doors = [(listeners.service, Door::Service)];
+    let doors = doors
+        .into_iter()
+        .chain(page_listener.map(|listener| (listener, Door::Page)));
+    let reflected = || {
+        let open_inference = config.open_inference;
+        config.reflection.then(|| reflection(open_inference))
+    };
+    let v1 = reflected().map(|r| r.build_v1()).transpose()?;
     // The name by which grpcio's own reflection client still asks.
-    let v1alpha = reflected(config.reflection)
-        .map(|r| r.build_v1alpha())
-        .transpose()?;
+    let v1alpha = reflected().map(|r| r.build_v1alpha()).transpose()?;
     // Ends with this function.
     let _files = watch_files(&config);
 
@@ -195,7 +234,7 @@ pub async fn serve_service(
     }
     let server = server
         // Outermost, so that browsers see its headers on every answer.
-        .layer(cors())
+        .layer(Doors::new(page, cors()))
         .layer(tonic_web::GrpcWebLayer::new())
         .layer(gate)
         .layer(Deadlines)
@@ -203,14 +242,15 @@ pub async fn serve_service(
         .add_optional_service(v1)
         .add_optional_service(v1alpha)
         .add_service(classifier_service)
-        .serve_with_incoming_shutdown(listener::accept(listener, rules), async move {
+        .add_optional_service(open_inference)
+        .serve_with_incoming_shutdown(listener::accept(doors, &rules), async move {
             let _ = stopped.wait_for(|stop| *stop).await;
         });
     let drain = async {
         shutdown.await;
         // The watch ends first, so that it does not say SERVING again.
         let _ = stopping.send(true);
-        report(&health, ServingStatus::NotServing).await;
+        health.report(false).await;
         if !config.drain_wait.is_zero() {
             tracing::info!(
                 seconds = config.drain_wait.as_secs_f32(),
@@ -224,10 +264,8 @@ pub async fn serve_service(
             "stopping: running calls end, new ones are refused"
         );
         service.drain();
-        // Whoever watches health is told that there is no more to come, and does not hold us up.
-        for name in ["", SERVICE] {
-            let _ = health.clone().clear_service_status(name).await;
-        }
+        // Whoever watches health does not hold us up.
+        health.end().await;
         let _ = stop.send(true);
         tokio::time::sleep(config.drain_timeout).await;
     };
@@ -262,7 +300,7 @@ fn watch_files(config: &Config) -> JoinSet<()> {
 
 /// Warms the model up, then keeps health true to it.
 async fn keep_health(
-    health: HealthReporter,
+    health: Health,
     classifier: Classifier,
     mut stopping: watch::Receiver<bool>,
 ) -> Result<(), ServeError> {
@@ -289,13 +327,8 @@ async fn keep_health(
         let sound = sound(classifier.engine());
         if serving != Some(sound) {
             serving = Some(sound);
-            let status = if sound {
-                ServingStatus::Serving
-            } else {
-                ServingStatus::NotServing
-            };
             tracing::info!(serving = sound, "health");
-            report(&health, status).await;
+            health.report(sound).await;
         }
     }
 }
@@ -321,16 +354,50 @@ async fn warm_up(classifier: &Classifier) -> Result<(), String> {
     Err("no summary came".to_owned())
 }
 
-fn reflection() -> tonic_reflection::server::Builder<'static> {
-    tonic_reflection::server::Builder::configure()
+fn reflection(with_open_inference: bool) -> tonic_reflection::server::Builder<'static> {
+    let builder = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(FILE_DESCRIPTOR_SET)
-        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET)
+        .register_encoded_file_descriptor_set(tonic_health::pb::FILE_DESCRIPTOR_SET);
+    match with_open_inference {
+        true => {
+            builder.register_encoded_file_descriptor_set(open_inference::pb::FILE_DESCRIPTOR_SET)
+        }
+        false => builder,
+    }
 }
 
-/// Both the server as a whole and the service by name.
-async fn report(health: &HealthReporter, status: ServingStatus) {
-    health.set_service_status("", status).await;
-    health.set_service_status(SERVICE, status).await;
+/// What is told of the server as a whole, and of each service by name.
+#[derive(Clone)]
+struct Health {
+    reporter: HealthReporter,
+    service: Service,
+    open_inference: bool,
+}
+
+impl Health {
+    async fn report(&self, serving: bool) {
+        self.service.set_serving(serving);
+        let status = match serving {
+            true => ServingStatus::Serving,
+            false => ServingStatus::NotServing,
+        };
+        for name in self.names() {
+            self.reporter.set_service_status(name, status).await;
+        }
+    }
+
+    /// Tells whoever watches that there is no more to come.
+    async fn end(&self) {
+        let mut reporter = self.reporter.clone();
+        for name in self.names() {
+            let _ = reporter.clear_service_status(name).await;
+        }
+    }
+
+    fn names(&self) -> impl Iterator<Item = &'static str> + use<> {
+        let open_inference = self.open_inference.then_some(open_inference::SERVICE);
+        ["", SERVICE].into_iter().chain(open_inference)
+    }
 }
 
 /// Any page may call: there are no cookies, and what a caller may do does not hang on its origin.

@@ -2,6 +2,7 @@
 
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 
 use futures_util::stream::{Stream, StreamExt};
@@ -32,6 +33,8 @@ pub struct Service {
     calls: usize,
     gauges: Gauges,
     draining: Arc<watch::Sender<bool>>,
+    /// What health says.
+    serving: Arc<AtomicBool>,
 }
 
 type Answers<T> = Pin<Box<dyn Stream<Item = Result<T, Status>> + Send>>;
@@ -46,7 +49,17 @@ impl Service {
             calls,
             gauges: Gauges::default(),
             draining: Arc::new(watch::Sender::new(false)),
+            serving: Arc::default(),
         }
+    }
+
+    /// Whether health says that it serves.
+    pub(super) fn serving(&self) -> bool {
+        self.serving.load(Ordering::Relaxed)
+    }
+
+    pub(super) fn set_serving(&self, serving: bool) {
+        self.serving.store(serving, Ordering::Relaxed);
     }
 
     /// Takes no new articles; what has been accepted is answered.
@@ -86,7 +99,7 @@ impl Service {
 
     /// The one rule of admission: not while draining, not beyond the number of calls, and only if
     /// the article finds room in the queue. Who is refused learns when to come back.
-    fn admit(&self, bytes: usize, deadline: Option<Instant>) -> Result<Lane, Status> {
+    pub(super) fn admit(&self, bytes: usize, deadline: Option<Instant>) -> Result<Lane, Status> {
         if self.draining() {
             return Err(status::draining());
         }

@@ -86,6 +86,20 @@ pub fn too_slow(limit: Duration) -> Status {
     Status::with_error_details(Code::DeadlineExceeded, message, info("REQUEST_TOO_SLOW"))
 }
 
+/// The Open Inference Protocol asked for a model that is not here: `NOT_FOUND`.
+pub fn unknown_model(message: impl Into<String>) -> Status {
+    Status::with_error_details(Code::NotFound, message, info("UNKNOWN_MODEL"))
+}
+
+/// What is wrong with a tensor, or another part, of a request of the Open Inference Protocol:
+/// `INVALID_ARGUMENT`. The message says all by itself, as Triton's does.
+pub fn invalid_tensor(field: &str, message: impl Into<String>) -> Status {
+    let message = message.into();
+    let mut details = info("INVALID_TENSOR");
+    details.add_bad_request_violation(field, &message);
+    Status::with_error_details(Code::InvalidArgument, message, details)
+}
+
 /// A code's name in the gRPC specification.
 pub fn name(code: Code) -> &'static str {
     match code {

@@ -13,7 +13,7 @@ use crate::classifier::Classification;
 use crate::telemetry::{Began, Observer, Running, Stage, Stages};
 
 /// The methods that are told apart. What else a caller asks for is one method.
-const METHODS: [&str; 7] = [
+const METHODS: [&str; 15] = [
     "copydesk.v1.ClassifierService/ClassifyArticle",
     "copydesk.v1.ClassifierService/ClassifyArticles",
     "copydesk.v1.ClassifierService/GetModel",
@@ -21,6 +21,14 @@ const METHODS: [&str; 7] = [
     "grpc.health.v1.Health/Watch",
     "grpc.reflection.v1.ServerReflection/ServerReflectionInfo",
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+    "inference.GRPCInferenceService/ServerLive",
+    "inference.GRPCInferenceService/ServerReady",
+    "inference.GRPCInferenceService/ServerMetadata",
+    "inference.GRPCInferenceService/ModelReady",
+    "inference.GRPCInferenceService/ModelMetadata",
+    "inference.GRPCInferenceService/ModelConfig",
+    "inference.GRPCInferenceService/ModelInfer",
+    "inference.GRPCInferenceService/ModelStreamInfer",
 ];
 
 /// Any other method.

@@ -2,6 +2,8 @@
 //! same answer whatever else is in a batch. `model::candle` is the reference that it is tested
 //! against.
 
+mod arithmetic;
+mod attention;
 mod encoder;
 mod heads;
 pub mod kernel;
@@ -16,7 +18,7 @@ use candle_transformers::models::bert::Config;
 use self::encoder::{Encoder, Workspace};
 use self::heads::Heads;
 use self::kernel::Kernels;
-use self::lanes::Lanes;
+use self::lanes::{Lanes, Precision};
 use super::network::{Asked, Mentions, Network, Tags};
 use super::weights::Weights;
 use super::{LoadError, RunError};
@@ -56,10 +58,14 @@ impl Cpu {
     /// # Errors
     ///
     /// Names the tensor that is missing or does not fit the config.
-    pub fn load(weights: &Weights<'_>, config: &Config) -> Result<Self, LoadError> {
+    pub fn load(
+        weights: &Weights<'_>,
+        config: &Config,
+        precision: Precision,
+    ) -> Result<Self, LoadError> {
         Ok(Self {
             kernels: Kernels::new(),
-            encoder: Encoder::load(weights, config)?,
+            encoder: Encoder::load(weights, config, precision)?,
             heads: Heads::load(weights, config.hidden_size)?,
             spare: Mutex::default(),
         })

@@ -37,6 +37,17 @@ impl Files {
 
     /// Reads a model directory.
     ///
+    /// ```
+    /// use std::path::Path;
+    /// use copydesk::model::files::Files;
+    ///
+    /// let missing = Files::read(Path::new("no/such/model"));
+    /// assert_eq!(
+    ///     missing.err().map(|e| e.to_string()),
+    ///     Some("cannot read no/such/model/config.json".into()),
+    /// );
+    /// ```
+    ///
     /// # Errors
     ///
     /// Names the file that is missing or unreadable.

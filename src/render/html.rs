@@ -8,6 +8,9 @@ mod panel;
 #[cfg(test)]
 mod tests;
 mod text;
+mod ui;
+
+pub use ui::Ui;
 
 use std::collections::HashMap;
 use std::io::{Result, Write};
@@ -55,10 +58,10 @@ impl Document {
              <meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n\
              <meta name=\"color-scheme\" content=\"light dark\">\n\
              <meta name=\"referrer\" content=\"no-referrer\">\n\
-             <title>copydesk</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n"
+             <title>copydesk</title>\n<style>\n{STYLE}</style>\n</head>\n<body>\n\
+             {SKIP}{}<main id=\"main\">\n",
+            tools()
         )?;
-        tools(out)?;
-        writeln!(out, "<main id=\"main\">")?;
         Ok(Self { number: 0 })
     }
 
@@ -146,24 +149,22 @@ const BAR: &str = "<div id=\"bar\" hidden>\n\
      <label><input type=\"checkbox\" id=\"only\"> Only these sentences</label>\n\
      <button type=\"button\" id=\"clear\">Clear <kbd>Esc</kbd></button>\n</div>\n";
 
+/// The first thing that the keyboard meets.
+const SKIP: &str = "<a class=\"skip\" href=\"#main\">Skip to the text</a>\n";
+
 /// The filters, and the room for the index.
-fn tools(out: &mut dyn Write) -> Result<()> {
-    write!(
-        out,
-        "<a class=\"skip\" href=\"#main\">Skip to the text</a>\n\
-         <div id=\"tools\" hidden>\n<fieldset><legend>Show</legend>\n"
-    )?;
-    for kind in KINDS {
-        writeln!(
-            out,
-            "<label class=\"t-{kind}\"><input type=\"checkbox\" name=\"kind\" value=\"{kind}\" checked> {kind} <span class=\"count\"></span></label>"
-        )?;
-    }
-    write!(
-        out,
-        "</fieldset>\n<label class=\"find\">Party <input type=\"search\" id=\"party\" list=\"names\" placeholder=\"any\" autocomplete=\"off\"></label>\n\
+fn tools() -> String {
+    let kind = |kind| {
+        format!(
+            "<label class=\"t-{kind}\"><input type=\"checkbox\" name=\"kind\" value=\"{kind}\" checked> {kind} <span class=\"count\"></span></label>\n"
+        )
+    };
+    format!(
+        "<div id=\"tools\" hidden>\n<fieldset><legend>Show</legend>\n{}</fieldset>\n\
+         <label class=\"find\">Party <input type=\"search\" id=\"party\" list=\"names\" placeholder=\"any\" autocomplete=\"off\"></label>\n\
          <datalist id=\"names\"></datalist>\n<p id=\"shown\" role=\"status\"></p>\n</div>\n\
-         <nav id=\"index\" aria-label=\"Articles\" hidden></nav>\n"
+         <nav id=\"index\" aria-label=\"Articles\" hidden></nav>\n",
+        KINDS.map(kind).concat()
     )
 }
 

@@ -2,22 +2,15 @@
 // colours can be read, and that nothing leaves the page.
 //
 //   npm ci && node test.mjs
-//
-// CHROMIUM names the browser (/usr/bin/chromium), COPYDESK the executable (target/debug/copydesk),
-// SHOTS a folder for screenshots.
 
 import assert from 'node:assert/strict';
 import { execFileSync } from 'node:child_process';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
-import { chromium } from 'playwright-core';
+import { pathToFileURL } from 'node:url';
+import { colours, contrast, executable, launch, root, shots } from './browser.mjs';
 
-const root = fileURLToPath(new URL('../..', import.meta.url));
-const executable = process.env.COPYDESK || join(root, 'target/debug/copydesk');
-const browserPath = process.env.CHROMIUM || '/usr/bin/chromium';
-const shots = process.env.SHOTS;
 const folder = mkdtempSync(join(tmpdir(), 'copydesk-'));
 
 const hostile = JSON.stringify({
@@ -41,42 +34,6 @@ function page() {
   }
   return file;
 }
-
-// Relative luminance, and the ratio of two colours, as WCAG defines them.
-const luminance = ([r, g, b]) => {
-  const [x, y, z] = [r, g, b].map((v) => {
-    const c = v / 255;
-    return c <= 0.03928 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
-  });
-  return 0.2126 * x + 0.7152 * y + 0.0722 * z;
-};
-const contrast = (a, b) => {
-  const [high, low] = [luminance(a), luminance(b)].sort((x, y) => y - x);
-  return (high + 0.05) / (low + 0.05);
-};
-
-// Every visible text's own colour and the nearest background that is painted.
-const colours = () => {
-  const rgb = (text) => text.match(/[\d.]+/g).map(Number);
-  const ground = (element) => {
-    for (let e = element; e; e = e.parentElement) {
-      const colour = rgb(getComputedStyle(e).backgroundColor);
-      if (colour.length < 4 || colour[3] > 0) return colour.slice(0, 3);
-    }
-    return [255, 255, 255];
-  };
-  const walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
-  const found = new Map();
-  while (walker.nextNode()) {
-    const element = walker.currentNode.parentElement;
-    if (!walker.currentNode.data.trim() || element.closest('script, style, .vh, datalist')) continue;
-    if (element.getClientRects().length === 0) continue;
-    const [ink, paper] = [rgb(getComputedStyle(element).color).slice(0, 3), ground(element)];
-    const where = `${element.tagName.toLowerCase()}.${element.className}`;
-    found.set(`${ink}|${paper}`, { ink, paper, where, text: walker.currentNode.data.trim().slice(0, 30) });
-  }
-  return [...found.values()];
-};
 
 const checks = [];
 const check = (name, run) => checks.push({ name, run });
@@ -237,15 +194,8 @@ check('it prints', async (p) => {
   await p.emulateMedia({ media: null });
 });
 
-if (shots) mkdirSync(shots, { recursive: true });
 const file = page();
-const context = await chromium.launchPersistentContext(join(folder, 'profile'), {
-  executablePath: browserPath,
-  headless: true,
-  viewport: { width: 1280, height: 900 },
-  args: ['--headless', '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run',
-    '--disable-background-networking', '--disable-component-update', '--disable-sync'],
-});
+const context = await launch(join(folder, 'profile'));
 let failed = 0;
 try {
   const p = await context.newPage();

@@ -275,13 +275,13 @@ fn tables_and_pages_are_written() {
 }
 
 #[test]
-fn help_and_readme_name_every_column() {
+fn help_and_docs_name_every_column() {
     let help = command(&["--help"])
         .output()
         .expect("the executable")
         .stdout;
     let help = String::from_utf8(help).expect("UTF-8");
-    let readme = include_str!("../../README.md");
+    let readme = include_str!("../../docs/input-output.md");
     for rows in [
         copydesk::render::rows::Rows::Sentences,
         copydesk::render::rows::Rows::Parties,

@@ -275,6 +275,23 @@ fn examples_are_answered() {
 }
 
 #[test]
+fn words_that_run_on_keep_the_type_that_they_began_as() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/articles/articles.jsonl");
+    let answers = classify(&std::fs::read_to_string(path).expect("examples"));
+    let mut run_on = 0;
+    for answer in &answers {
+        let sentences = answer["sentences"].as_array().expect("sentences");
+        for pair in sentences.windows(2) {
+            if pair[1]["speaker"]["inherited"] == true {
+                run_on += 1;
+                assert_eq!(pair[0]["type"], pair[1]["type"], "{}", pair[1]["text"]);
+            }
+        }
+    }
+    assert!(run_on > 0, "the fixture finds no words that run on");
+}
+
+#[test]
 fn eval_reads_both_layouts() {
     let directory = tempfile::tempdir().expect("a directory");
     let file = |name: &str, text: &str| {

@@ -66,7 +66,7 @@ fn difference(a: &[f32], b: &[f32]) -> f32 {
 }
 
 fn check(directory: &Path) {
-    for placement in [Placement::Cpu, Placement::CpuCandle] {
+    for placement in [Placement::CpuF32, Placement::CpuCandle] {
         check_at(directory, placement);
     }
 }

@@ -197,3 +197,103 @@ fn several_servers_share_the_work_and_stand_in_for_each_other() {
     let expect: Vec<String> = (0..400).map(|i| format!("a{i}")).collect();
     assert_eq!(ids, expect);
 }
+
+fn health(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_copydesk"))
+        .env_remove("COPYDESK_SERVER")
+        .arg("health")
+        .args(arguments)
+        .output()
+        .expect("the executable")
+}
+
+fn told(output: &Output) -> (Option<i32>, String) {
+    let text = [&*output.stdout, &*output.stderr].concat();
+    (
+        output.status.code(),
+        String::from_utf8_lossy(&text).into_owned(),
+    )
+}
+
+#[test]
+fn health_is_an_exit_code() {
+    let server = Server::start();
+    let (code, text) = told(&health(&[&server.url, "--wait", "60"]));
+    assert_eq!(code, Some(0), "{text}");
+    assert_eq!(text, format!("{} serves\n", server.url));
+
+    // One that is not there, beside one that is.
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let nobody = format!("http://{}", listener.local_addr().expect("an address"));
+    drop(listener);
+    let (code, text) = told(&health(&[&server.url, &nobody]));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.starts_with(&format!("{} serves\n", server.url)),
+        "{text}"
+    );
+    assert!(
+        text.contains(&format!("{nobody} does not answer: UNAVAILABLE")),
+        "{text}"
+    );
+
+    let (code, text) = told(&health(&["127.0.0.1:50051"]));
+    assert_eq!(code, Some(2), "{text}");
+    assert!(text.contains("no address of a server"), "{text}");
+}
+
+/// A connection that is accepted and then never answered.
+#[test]
+fn health_of_a_server_that_is_silent_is_told_in_time() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let url = format!("http://{}", silent.local_addr().expect("an address"));
+    let began = std::time::Instant::now();
+    let (code, text) = told(&health(&[&url, "--timeout", "1"]));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(
+        text.contains("does not answer: DEADLINE_EXCEEDED"),
+        "{text}"
+    );
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(8),
+        "{:?}",
+        began.elapsed()
+    );
+}
+
+#[cfg(unix)]
+#[test]
+fn health_of_a_server_that_drains_is_told() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_copydesk"))
+        .args(["serve", "--addr", "127.0.0.1:0", "--log-format", "json"])
+        .args(["--drain-wait", "20", "--workers", "1", "--model"])
+        .arg(fixture())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the executable");
+    let log = BufReader::new(child.stderr.take().expect("stderr"));
+    let mut server = Server {
+        child,
+        url: String::new(),
+    };
+    let mut fields = log.lines().map(|line| {
+        let log: Value = serde_json::from_str(&line.expect("a line")).expect("JSON");
+        log["fields"].clone()
+    });
+    let address = fields.find_map(|f| Some(f["address"].as_str()?.to_owned()));
+    server.url = format!("http://{}", address.expect("the address is logged"));
+    let (code, text) = told(&health(&[&server.url, "--wait", "60"]));
+    assert_eq!(code, Some(0), "{text}");
+    let stopped = Command::new("kill")
+        .arg(server.child.id().to_string())
+        .status();
+    assert!(stopped.expect("kill").success());
+    let stopping = |f: &Value| {
+        let message = f["message"].as_str();
+        message.is_some_and(|m| m.starts_with("not serving"))
+    };
+    assert!(fields.any(|f| stopping(&f)), "it says that it stops");
+    let (code, text) = told(&health(&[&server.url]));
+    assert_eq!(code, Some(1), "{text}");
+    assert!(text.contains("says that it does not serve"), "{text}");
+}

@@ -186,6 +186,24 @@ async fn plain_text_needs_no_authority() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_for_a_name() {
+    let secured = Secured::start().await;
+    let ca = secured.ca.display().to_string();
+    let ca = ["--tls-ca", &*ca];
+    // The certificate is for 127.0.0.1.
+    let url = secured.url.replace("127.0.0.1", "localhost");
+    let wrong = &["invalid peer certificate", "not valid for name"];
+    fails(&secured.classify(&url, &ca, &[]), 1, wrong);
+    let name = [ca[0], ca[1], "--tls-server-name", "127.0.0.1"];
+    answers(&secured.classify(&url, &name, &[]));
+    let variable = [("COPYDESK_TLS_SERVER_NAME", "copydesk.example")];
+    fails(&secured.classify(&secured.url, &ca, &variable), 1, wrong);
+    let plain = secured.url.replace("https://", "http://");
+    let leave = &["leave --tls-server-name out"];
+    fails(&secured.classify(&plain, &name[2..], &[]), 2, leave);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn certificates_and_tokens_that_are_none_are_told() {
     let secured = Secured::start().await;
     let (ca, key) = (&secured.ca, &secured.key);

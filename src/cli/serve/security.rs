@@ -51,6 +51,10 @@ pub(super) struct Security {
     /// Do not tell the contract by reflection.
     #[arg(long, env = "COPYDESK_NO_REFLECTION", value_parser = FalseyValueParser::new())]
     no_reflection: bool,
+
+    /// Do not speak the Open Inference Protocol (`inference.GRPCInferenceService`), only our own.
+    #[arg(long, env = "COPYDESK_NO_OPEN_INFERENCE", value_parser = FalseyValueParser::new())]
+    no_open_inference: bool,
 }
 
 impl Security {
@@ -66,14 +70,16 @@ impl Security {
             tls: files.map(Tls::load).transpose()?,
             tokens: self.auth_tokens.map(Tokens::load).transpose()?,
             reflection: !self.no_reflection,
+            open_inference: !self.no_open_inference,
             ..config
         })
     }
 }
 
 /// Says what is likely not meant.
-pub(super) fn warn(config: &Config, address: SocketAddr) {
-    if config.tokens.is_some() && config.tls.is_none() && !address.ip().is_loopback() {
+pub(super) fn warn(config: &Config, addresses: &[SocketAddr]) {
+    let reached = addresses.iter().any(|address| !address.ip().is_loopback());
+    if config.tokens.is_some() && config.tls.is_none() && reached {
         tracing::warn!(
             "tokens come in plain text, where everyone on the way can read them; use --tls-cert"
         );

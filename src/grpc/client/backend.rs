@@ -13,6 +13,8 @@ use tonic_health::pb::health_client::HealthClient;
 use super::super::convert;
 use super::super::pb::classifier_service_client::ClassifierServiceClient;
 use super::super::pb::{self, classify_article_response};
+use super::super::server::SERVICE;
+use super::super::status::deadline_exceeded;
 use super::{Config, ConnectError, Token};
 use crate::answer::{ModelIdentity, Sentence, Summary};
 
@@ -75,6 +77,12 @@ impl Backend {
                 .map_err(ConnectError::Tls)?
         } else if config.authority.is_some() {
             let flags = "--tls-ca";
+            return Err(ConnectError::Plain {
+                url: owned(),
+                flags,
+            });
+        } else if config.name.is_some() {
+            let flags = "--tls-server-name";
             return Err(ConnectError::Plain {
                 url: owned(),
                 flags,
@@ -167,6 +175,18 @@ impl Backend {
         Ok(())
     }
 
+    /// Whether it says that it serves, as a server that is asked for the first time would be: what
+    /// it answered before does not count. Waits for `patience` at most.
+    pub async fn serves(&self, patience: Duration) -> Result<bool, Status> {
+        let mut health = self.health.clone();
+        let service = SERVICE.to_owned();
+        let check = health.check(HealthCheckRequest { service });
+        match tokio::time::timeout(patience, check).await {
+            Ok(answer) => Ok(answer?.into_inner().status() == ServingStatus::Serving),
+            Err(_) => Err(deadline_exceeded()),
+        }
+    }
+
     /// Which model it has.
     pub async fn model(&self) -> Result<ModelIdentity, Status> {
         let mut service = self.service.clone();
@@ -240,6 +260,10 @@ fn tls(config: &Config) -> ClientTlsConfig {
     let tls = match &config.authority {
         Some(authority) => ClientTlsConfig::new().trust_anchors(authority.anchors()),
         None => ClientTlsConfig::new().with_webpki_roots(),
+    };
+    let tls = match &config.name {
+        Some(name) => tls.domain_name(name),
+        None => tls,
     };
     match &config.certificate {
         Some(certificate) => tls.identity(certificate.identity()),

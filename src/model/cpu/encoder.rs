@@ -3,8 +3,8 @@
 
 use candle_transformers::models::bert::Config;
 
-use super::kernel::{Kernels, Norm, With};
-use super::lanes::{Lanes, Linear};
+use super::kernel::{Kernels, Norm, Scratch, With};
+use super::lanes::{Lanes, Linear, Precision};
 use crate::encode::Sequence;
 use crate::model::LoadError;
 use crate::model::weights::{Table, Weights};
@@ -18,6 +18,7 @@ pub struct Encoder {
     layers: Vec<Layer>,
     hidden: usize,
     heads: usize,
+    precision: Precision,
 }
 
 struct Layer {
@@ -38,11 +39,13 @@ pub struct Workspace {
     qkv: Lanes,
     /// A window's part of it.
     window: Lanes,
-    scores: Lanes,
+    scratch: Scratch,
     attended: Lanes,
     context: Lanes,
     middle: Lanes,
     up: Lanes,
+    /// What goes into a product, as pairs.
+    pairs: Lanes,
 }
 
 impl Encoder {
@@ -51,7 +54,11 @@ impl Encoder {
     /// # Errors
     ///
     /// Names the tensor that is missing or does not fit the config.
-    pub fn load(weights: &Weights<'_>, config: &Config) -> Result<Self, LoadError> {
+    pub fn load(
+        weights: &Weights<'_>,
+        config: &Config,
+        precision: Precision,
+    ) -> Result<Self, LoadError> {
         let hidden = config.hidden_size;
         let table = |name: &str, rows| {
             weights.table(
@@ -66,10 +73,11 @@ impl Encoder {
             cases: table("token_type", config.type_vocab_size)?,
             norm: norm(weights, "embeddings.LayerNorm", hidden, epsilon)?,
             layers: (0..config.num_hidden_layers)
-                .map(|n| Layer::load(weights, n, config))
+                .map(|n| Layer::load(weights, n, config, precision))
                 .collect::<Result<_, _>>()?,
             hidden,
             heads: config.num_attention_heads,
+            precision,
         })
     }
 
@@ -79,13 +87,41 @@ impl Encoder {
         self.embed(sequences, &mut w.token, &mut x);
         kernels.layer_norm(&mut x, &self.norm);
         for layer in &self.layers {
-            kernels.linear(&layer.qkv, &x, With::Bias, &mut w.qkv);
+            linear(
+                kernels,
+                &layer.qkv,
+                &x,
+                With::Bias,
+                &mut w.pairs,
+                &mut w.qkv,
+            );
             self.attend(kernels, sequences, w);
             let attended = With::Residual(&x);
-            kernels.linear(&layer.attended, &w.attended, attended, &mut w.middle);
+            linear(
+                kernels,
+                &layer.attended,
+                &w.attended,
+                attended,
+                &mut w.pairs,
+                &mut w.middle,
+            );
             kernels.layer_norm(&mut w.middle, &layer.attention_norm);
-            kernels.linear(&layer.up, &w.middle, With::Gelu, &mut w.up);
-            kernels.linear(&layer.down, &w.up, With::Residual(&w.middle), &mut x);
+            linear(
+                kernels,
+                &layer.up,
+                &w.middle,
+                With::Gelu,
+                &mut w.pairs,
+                &mut w.up,
+            );
+            linear(
+                kernels,
+                &layer.down,
+                &w.up,
+                With::Residual(&w.middle),
+                &mut w.pairs,
+                &mut x,
+            );
             kernels.layer_norm(&mut x, &layer.norm);
         }
         x
@@ -111,7 +147,13 @@ impl Encoder {
     /// Each sequence attends over itself; no padding, no mask.
     fn attend(&self, kernels: Kernels, sequences: &[&Sequence], w: &mut Workspace) {
         if let [_] = sequences {
-            kernels.attention(&w.qkv, self.heads, &mut w.scores, &mut w.attended);
+            kernels.attention(
+                &w.qkv,
+                self.heads,
+                self.precision,
+                &mut w.scratch,
+                &mut w.attended,
+            );
             return;
         }
         w.attended.resize(self.hidden, w.qkv.tokens());
@@ -119,7 +161,13 @@ impl Encoder {
         for sequence in sequences {
             let tokens = sequence.tokens();
             w.window.copy_from(&w.qkv, start, tokens);
-            kernels.attention(&w.window, self.heads, &mut w.scores, &mut w.context);
+            kernels.attention(
+                &w.window,
+                self.heads,
+                self.precision,
+                &mut w.scratch,
+                &mut w.context,
+            );
             w.attended.copy_to(&w.context, start);
             start += tokens;
         }
@@ -127,7 +175,12 @@ impl Encoder {
 }
 
 impl Layer {
-    fn load(weights: &Weights<'_>, number: usize, config: &Config) -> Result<Self, LoadError> {
+    fn load(
+        weights: &Weights<'_>,
+        number: usize,
+        config: &Config,
+        precision: Precision,
+    ) -> Result<Self, LoadError> {
         let (hidden, wide) = (config.hidden_size, config.intermediate_size);
         let epsilon = config.layer_norm_eps as f32;
         let name = |part: &str| format!("encoder.layer.{number}.{part}");
@@ -138,18 +191,46 @@ impl Layer {
             bias.extend(weights.get(&format!("{part}.bias"), &[hidden])?);
         }
         Ok(Self {
-            qkv: Linear::new(&weight, &bias),
-            attended: linear(weights, &name("attention.output.dense"), hidden, hidden)?,
+            qkv: Linear::with(&weight, &bias, precision),
+            attended: read(
+                weights,
+                &name("attention.output.dense"),
+                [hidden, hidden],
+                precision,
+            )?,
             attention_norm: norm(
                 weights,
                 &name("attention.output.LayerNorm"),
                 hidden,
                 epsilon,
             )?,
-            up: linear(weights, &name("intermediate.dense"), hidden, wide)?,
-            down: linear(weights, &name("output.dense"), wide, hidden)?,
+            up: read(
+                weights,
+                &name("intermediate.dense"),
+                [hidden, wide],
+                precision,
+            )?,
+            down: read(weights, &name("output.dense"), [wide, hidden], precision)?,
             norm: norm(weights, &name("output.LayerNorm"), hidden, epsilon)?,
         })
+    }
+}
+
+/// A linear layer, `pairs` being a buffer for what goes into one of pairs.
+fn linear(
+    kernels: Kernels,
+    layer: &Linear,
+    x: &Lanes,
+    with: With<'_>,
+    pairs: &mut Lanes,
+    out: &mut Lanes,
+) {
+    match layer.precision() {
+        Precision::Single => kernels.linear(layer, x, with, out),
+        Precision::Pairs => {
+            kernels.round(x, pairs);
+            kernels.linear(layer, pairs, with, out);
+        }
     }
 }
 
@@ -158,15 +239,15 @@ impl Layer {
 /// # Errors
 ///
 /// As [`Weights::get`].
-pub fn linear(
+pub fn read(
     weights: &Weights<'_>,
     name: &str,
-    inputs: usize,
-    outputs: usize,
+    [inputs, outputs]: [usize; 2],
+    precision: Precision,
 ) -> Result<Linear, LoadError> {
     let weight = weights.get(&format!("{name}.weight"), &[outputs, inputs])?;
     let bias = weights.get(&format!("{name}.bias"), &[outputs])?;
-    Ok(Linear::new(&weight, &bias))
+    Ok(Linear::with(&weight, &bias, precision))
 }
 
 fn norm(weights: &Weights<'_>, name: &str, hidden: usize, epsilon: f32) -> Result<Norm, LoadError> {

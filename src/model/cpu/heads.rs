@@ -3,9 +3,9 @@
 
 use std::ops::Range;
 
-use super::encoder::linear;
+use super::encoder::read;
 use super::kernel::{Kernels, With};
-use super::lanes::{BLOCK, Lanes, Linear};
+use super::lanes::{BLOCK, Lanes, Linear, Precision};
 use super::{Place, States};
 use crate::encode::PLACE_BUCKETS;
 use crate::model::LoadError;
@@ -68,8 +68,18 @@ impl Heads {
             types: Types {
                 from_start: place("from_start")?,
                 from_end: place("from_end")?,
-                dense: linear(weights, "heads.sentence_type.dense", hidden, hidden)?,
-                out: linear(weights, "heads.sentence_type.out", hidden, 5)?,
+                dense: read(
+                    weights,
+                    "heads.sentence_type.dense",
+                    [hidden, hidden],
+                    Precision::Single,
+                )?,
+                out: read(
+                    weights,
+                    "heads.sentence_type.out",
+                    [hidden, 5],
+                    Precision::Single,
+                )?,
             },
             tags: TagsHead::load(weights, hidden)?,
             sentiment: Sentiment::load(weights, hidden)?,
@@ -271,11 +281,16 @@ impl Sentiment {
         };
         let values = value.chunks(width * hidden).zip(value_bias.chunks(width));
         Ok(Self {
-            query: linear(weights, &name("query"), hidden, hidden)?,
+            query: read(weights, &name("query"), [hidden, hidden], Precision::Single)?,
             back: key.chunks(width * hidden).map(back).collect(),
             value: values.map(|(w, b)| Linear::new(w, b)).collect(),
-            dense: linear(weights, &name("dense"), 3 * hidden, hidden)?,
-            out: linear(weights, &name("out"), hidden, 3)?,
+            dense: read(
+                weights,
+                &name("dense"),
+                [3 * hidden, hidden],
+                Precision::Single,
+            )?,
+            out: read(weights, &name("out"), [hidden, 3], Precision::Single)?,
         })
     }
 

@@ -12,7 +12,9 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::lanes::{BLOCK, Lanes, Linear, PANEL, Row};
+use super::arithmetic::{Arithmetic, Emulated, Native, Single};
+use super::attention::{Attention, RoundAcross};
+use super::lanes::{BLOCK, Lanes, Linear, PANEL, Precision, Row};
 
 /// What a linear layer does beside its product.
 #[derive(Clone, Copy)]
@@ -29,6 +31,7 @@ pub enum With<'a> {
 #[derive(Clone, Copy)]
 pub struct Kernels {
     arch: Arch,
+    native: Option<Native>,
 }
 
 impl Default for Kernels {
@@ -40,37 +43,69 @@ impl Default for Kernels {
 impl Kernels {
     /// Looks at the machine.
     pub fn new() -> Self {
-        Self::with(Arch::new())
+        Self {
+            arch: Arch::new(),
+            native: Native::try_new(),
+        }
     }
 
-    /// Takes an instruction set that the caller knows to be there.
+    /// Takes an instruction set that the caller knows to be there, and no instruction for bfloat16.
     pub fn with(arch: Arch) -> Self {
-        Self { arch }
+        Self { arch, native: None }
     }
 
-    /// A linear layer: `x` \[inputs, tokens\] → `out` \[outputs, tokens\].
+    /// What multiplies bfloat16: an instruction of its own, or two multiplications in f32.
+    pub fn pairs_are_native(self) -> bool {
+        self.native.is_some()
+    }
+
+    /// A linear layer: `x` \[inputs, tokens\], in pairs if the layer is, → `out` \[outputs, tokens\].
     pub fn linear(self, layer: &Linear, x: &Lanes, with: With<'_>, out: &mut Lanes) {
         out.resize(layer.outputs(), x.tokens());
-        match with {
-            With::Bias => self.arch.dispatch(Product::<BIAS> {
-                layer,
-                x,
-                out,
-                residual: None,
-            }),
-            With::Gelu => self.arch.dispatch(Product::<GELU> {
-                layer,
-                x,
-                out,
-                residual: None,
-            }),
-            With::Residual(residual) => self.arch.dispatch(Product::<BIAS> {
-                layer,
-                x,
-                out,
-                residual: Some(residual),
-            }),
+        match (layer.precision(), self.native) {
+            (Precision::Single, _) => self.product(Single, layer, x, with, out),
+            (Precision::Pairs, Some(native)) => self.product(native, layer, x, with, out),
+            (Precision::Pairs, None) => self.product(Emulated, layer, x, with, out),
         }
+    }
+
+    fn product<A: Arithmetic>(
+        self,
+        arithmetic: A,
+        layer: &Linear,
+        x: &Lanes,
+        with: With<'_>,
+        out: &mut Lanes,
+    ) {
+        let residual = match with {
+            With::Residual(residual) => Some(residual),
+            With::Bias | With::Gelu => None,
+        };
+        if let With::Gelu = with {
+            let product = Product::<A, GELU> {
+                arithmetic,
+                layer,
+                x,
+                out,
+                residual,
+            };
+            arithmetic.dispatch(self.arch, product);
+        } else {
+            let product = Product::<A, BIAS> {
+                arithmetic,
+                layer,
+                x,
+                out,
+                residual,
+            };
+            arithmetic.dispatch(self.arch, product);
+        }
+    }
+
+    /// Features two by two as bfloat16: \[features, tokens\] → \[features / 2, tokens\].
+    pub fn round(self, x: &Lanes, out: &mut Lanes) {
+        out.resize(Precision::Pairs.rows(x.features()), x.tokens());
+        self.arch.dispatch(Round { x, out });
     }
 
     /// Normalises every token over its features, in place: (x − mean) / √(variance + ε) · γ + β.
@@ -79,18 +114,77 @@ impl Kernels {
     }
 
     /// Attention of one window: `qkv` is \[3 · heads · width, tokens\], queries, keys and values
-    /// below one another; `out` \[heads · width, tokens\].
-    pub fn attention(self, qkv: &Lanes, heads: usize, scratch: &mut Lanes, out: &mut Lanes) {
+    /// below one another; `out` \[heads · width, tokens\]. A head of odd width is multiplied in f32
+    /// whatever the precision.
+    pub fn attention(
+        self,
+        qkv: &Lanes,
+        heads: usize,
+        precision: Precision,
+        scratch: &mut Scratch,
+        out: &mut Lanes,
+    ) {
         let hidden = qkv.features() / 3;
         out.resize(hidden, qkv.tokens());
-        scratch.resize(qkv.tokens().next_multiple_of(PANEL), BLOCK);
-        self.arch.dispatch(Attention {
-            qkv,
-            heads,
-            scratch,
-            out,
+        let Scratch {
+            scores,
+            pairs,
+            values,
+        } = scratch;
+        scores.resize(qkv.tokens().next_multiple_of(PANEL), BLOCK);
+        if precision == Precision::Single || (hidden / heads) % 2 == 1 {
+            let attention = Attention {
+                arithmetic: Single,
+                qk: qkv,
+                values: qkv,
+                first_value: 2 * hidden,
+                heads,
+                scores,
+                out,
+            };
+            return self.arch.dispatch(attention);
+        }
+        self.round(qkv, pairs);
+        values.resize(hidden, Precision::Pairs.rows(qkv.tokens()));
+        self.arch.dispatch(RoundAcross {
+            x: qkv,
+            first: 2 * hidden,
+            out: values,
         });
+        match self.native {
+            Some(native) => {
+                let attention = Attention {
+                    arithmetic: native,
+                    qk: pairs,
+                    values,
+                    first_value: 0,
+                    heads,
+                    scores,
+                    out,
+                };
+                native.dispatch(self.arch, attention);
+            }
+            None => self.arch.dispatch(Attention {
+                arithmetic: Emulated,
+                qk: pairs,
+                values,
+                first_value: 0,
+                heads,
+                scores,
+                out,
+            }),
+        }
     }
+}
+
+/// Buffers of attention.
+#[derive(Default)]
+pub struct Scratch {
+    scores: Lanes,
+    /// Queries and keys, their features in pairs.
+    pairs: Lanes,
+    /// Values, their tokens in pairs.
+    values: Lanes,
 }
 
 /// The scale and shift of a LayerNorm.
@@ -109,20 +203,21 @@ const GELU: bool = true;
 /// Bytes of weights that are kept near while all tokens pass by: a part of the second-level cache.
 const NEAR: usize = 256 << 10;
 
-struct Product<'a, const ACT: bool> {
+struct Product<'a, A, const ACT: bool> {
+    arithmetic: A,
     layer: &'a Linear,
     x: &'a Lanes,
     out: &'a mut Lanes,
     residual: Option<&'a Lanes>,
 }
 
-impl<const ACT: bool> WithSimd for Product<'_, ACT> {
+impl<A: Arithmetic, const ACT: bool> WithSimd for Product<'_, A, ACT> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         let panels = self.layer.outputs().div_ceil(PANEL);
-        let near = (NEAR / (4 * PANEL * self.layer.inputs().max(1))).max(1);
+        let near = (NEAR / size_of_val(self.layer.panel(0)).max(1)).max(1);
         for first in (0..panels).step_by(near) {
             let chunk = first..panels.min(first + near);
             for (b, (x, used)) in self.x.blocks().enumerate() {
@@ -139,6 +234,7 @@ impl<const ACT: bool> WithSimd for Product<'_, ACT> {
                     };
                     tiles(
                         simd,
+                        self.arithmetic,
                         used,
                         operands,
                         #[inline(always)]
@@ -163,26 +259,72 @@ impl<const ACT: bool> WithSimd for Product<'_, ACT> {
     }
 }
 
+/// Pairs of rows → one row of pairs of bfloat16, rounded to nearest, ties to even.
+struct Round<'a> {
+    x: &'a Lanes,
+    out: &'a mut Lanes,
+}
+
+impl WithSimd for Round<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        for ((rows, used), (out, _)) in self.x.blocks().zip(self.out.blocks_mut()) {
+            for (rows, out) in rows.chunks(2).zip(out) {
+                for at in 0..used.div_ceil(S::F32_LANES) {
+                    let low = vector::<S>(&rows[0], at);
+                    let high = match rows.get(1) {
+                        Some(row) => vector::<S>(row, at),
+                        None => simd.splat_f32s(0.0),
+                    };
+                    *vector_mut::<S>(out, at) = paired(simd, low, high);
+                }
+            }
+        }
+    }
+}
+
+/// Two vectors as pairs of bfloat16.
+#[inline(always)]
+pub(super) fn paired<S: Simd>(simd: S, low: S::f32s, high: S::f32s) -> S::f32s {
+    let low = simd.wrapping_dyn_shr_u32s(rounded(simd, low), simd.splat_u32s(16));
+    let high = simd.and_u32s(rounded(simd, high), simd.splat_u32s(0xffff_0000));
+    simd.transmute_f32s_u32s(simd.or_u32s(low, high))
+}
+
+/// The bits of bfloat16 in the high half; what stands in the low half is left over. NaN as
+/// arithmetic makes it stays NaN.
+#[inline(always)]
+fn rounded<S: Simd>(simd: S, x: S::f32s) -> S::u32s {
+    let bits = simd.transmute_u32s_f32s(x);
+    let odd = simd.and_u32s(
+        simd.wrapping_dyn_shr_u32s(bits, simd.splat_u32s(16)),
+        simd.splat_u32s(1),
+    );
+    simd.add_u32s(bits, simd.add_u32s(odd, simd.splat_u32s(0x7fff)))
+}
+
 /// One vector of a row; `at` counts vectors.
 #[inline(always)]
-fn vector<S: Simd>(row: &Row, at: usize) -> S::f32s {
+pub(super) fn vector<S: Simd>(row: &Row, at: usize) -> S::f32s {
     S::as_simd_f32s(&row.0).0[at]
 }
 
 #[inline(always)]
-fn vector_mut<S: Simd>(row: &mut Row, at: usize) -> &mut S::f32s {
+pub(super) fn vector_mut<S: Simd>(row: &mut Row, at: usize) -> &mut S::f32s {
     &mut S::as_mut_simd_f32s(&mut row.0).0[at]
 }
 
 /// The two sides of a sum of products: row after row of one, and [`PANEL`] numbers of the other that
 /// each multiply the whole row.
-trait Operands<'a>: Copy {
+pub(super) trait Operands<'a>: Copy {
     type Column: Column;
 
     fn each(self, step: impl FnMut(Self::Column, &'a Row));
 }
 
-trait Column: Copy {
+pub(super) trait Column: Copy {
     fn get(self, output: usize) -> f32;
 }
 
@@ -211,72 +353,12 @@ impl Column for &[f32; PANEL] {
     }
 }
 
-/// [`PANEL`] keys of a head, the `panel`th of their block, and its queries; both \[width\].
-#[derive(Clone, Copy)]
-struct Scored<'a> {
-    keys: &'a [Row],
-    panel: usize,
-    queries: &'a [Row],
-}
-
-impl<'a> Operands<'a> for Scored<'a> {
-    type Column = &'a [f32; PANEL];
-
-    #[inline(always)]
-    fn each(self, mut step: impl FnMut(Self::Column, &'a Row)) {
-        for (keys, row) in self.keys.iter().zip(self.queries) {
-            step(&keys.0.as_chunks().0[self.panel], row);
-        }
-    }
-}
-
-/// [`PANEL`] features of all values, `first` and those behind it up to `last`, and the weights that
-/// queries give them, \[tokens\].
-#[derive(Clone, Copy)]
-struct Attended<'a> {
-    qkv: &'a Lanes,
-    first: usize,
-    last: usize,
-    weights: &'a [Row],
-}
-
-impl<'a> Operands<'a> for Attended<'a> {
-    type Column = Across<'a>;
-
-    #[inline(always)]
-    fn each(self, mut step: impl FnMut(Self::Column, &'a Row)) {
-        for ((block, _), weights) in self.qkv.blocks().zip(self.weights.chunks(BLOCK)) {
-            let mut rows = [&block[self.first].0; PANEL];
-            for (i, row) in rows.iter_mut().enumerate() {
-                // A width that is no multiple of a panel repeats its last feature.
-                *row = &block[(self.first + i).min(self.last)].0;
-            }
-            for (k, row) in weights.iter().enumerate() {
-                step(Across { rows, k }, row);
-            }
-        }
-    }
-}
-
-/// One token's values of [`PANEL`] features.
-#[derive(Clone, Copy)]
-struct Across<'a> {
-    rows: [&'a [f32; BLOCK]; PANEL],
-    k: usize,
-}
-
-impl Column for Across<'_> {
-    #[inline(always)]
-    fn get(self, output: usize) -> f32 {
-        self.rows[output][self.k]
-    }
-}
-
 /// The first `used` tokens of [`PANEL`] outputs. `start` gives what a sum begins with and `finish`
 /// takes it, both by the output within the panel and the vector of the row.
 #[inline(always)]
-fn tiles<'a, S: Simd, O: Operands<'a>>(
+pub(super) fn tiles<'a, S: Simd, A: Arithmetic, O: Operands<'a>>(
     simd: S,
+    arithmetic: A,
     used: usize,
     operands: O,
     start: impl Fn(usize, usize) -> S::f32s,
@@ -287,9 +369,30 @@ fn tiles<'a, S: Simd, O: Operands<'a>>(
         // 8 × 3 sums, 3 vectors and 1 factor.
         for at in (0..vectors).step_by(3) {
             match vectors - at {
-                1 => tile::<S, O, 0, PANEL, 1>(simd, operands, at, &start, &mut finish),
-                2 => tile::<S, O, 0, PANEL, 2>(simd, operands, at, &start, &mut finish),
-                _ => tile::<S, O, 0, PANEL, 3>(simd, operands, at, &start, &mut finish),
+                1 => tile::<S, A, O, 0, PANEL, 1>(
+                    simd,
+                    arithmetic,
+                    operands,
+                    at,
+                    &start,
+                    &mut finish,
+                ),
+                2 => tile::<S, A, O, 0, PANEL, 2>(
+                    simd,
+                    arithmetic,
+                    operands,
+                    at,
+                    &start,
+                    &mut finish,
+                ),
+                _ => tile::<S, A, O, 0, PANEL, 3>(
+                    simd,
+                    arithmetic,
+                    operands,
+                    at,
+                    &start,
+                    &mut finish,
+                ),
             }
         }
     } else {
@@ -298,12 +401,12 @@ fn tiles<'a, S: Simd, O: Operands<'a>>(
         for at in (0..vectors).step_by(2) {
             match vectors - at {
                 1 => {
-                    tile::<S, O, 0, 4, 1>(simd, operands, at, &start, &mut finish);
-                    tile::<S, O, 4, 4, 1>(simd, operands, at, &start, &mut finish);
+                    tile::<S, A, O, 0, 4, 1>(simd, arithmetic, operands, at, &start, &mut finish);
+                    tile::<S, A, O, 4, 4, 1>(simd, arithmetic, operands, at, &start, &mut finish);
                 }
                 _ => {
-                    tile::<S, O, 0, 4, 2>(simd, operands, at, &start, &mut finish);
-                    tile::<S, O, 4, 4, 2>(simd, operands, at, &start, &mut finish);
+                    tile::<S, A, O, 0, 4, 2>(simd, arithmetic, operands, at, &start, &mut finish);
+                    tile::<S, A, O, 4, 4, 2>(simd, arithmetic, operands, at, &start, &mut finish);
                 }
             }
         }
@@ -312,8 +415,17 @@ fn tiles<'a, S: Simd, O: Operands<'a>>(
 
 /// M outputs from F on, times V vectors of tokens from `at` on.
 #[inline(always)]
-fn tile<'a, S: Simd, O: Operands<'a>, const F: usize, const M: usize, const V: usize>(
+fn tile<
+    'a,
+    S: Simd,
+    A: Arithmetic,
+    O: Operands<'a>,
+    const F: usize,
+    const M: usize,
+    const V: usize,
+>(
     simd: S,
+    arithmetic: A,
     operands: O,
     at: usize,
     start: &impl Fn(usize, usize) -> S::f32s,
@@ -332,7 +444,7 @@ fn tile<'a, S: Simd, O: Operands<'a>, const F: usize, const M: usize, const V: u
             for i in 0..M {
                 let factor = simd.splat_f32s(column.get(F + i));
                 for v in 0..V {
-                    sums[i][v] = simd.mul_add_f32s(factor, row[v], sums[i][v]);
+                    sums[i][v] = arithmetic.mul_add(simd, factor, row[v], sums[i][v]);
                 }
             }
         },
@@ -349,7 +461,7 @@ fn tile<'a, S: Simd, O: Operands<'a>, const F: usize, const M: usize, const V: u
 /// 2^x = 2^n · 2^r with n the nearest integer; 2^r on [−½, ½] by a minimax polynomial of degree 5
 /// (Lawson's iteration), whose bits n is then added to the exponent of.
 #[inline(always)]
-fn exp2<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub(super) fn exp2<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     const P: [f32; 6] = [
         1.0,
         0.693_147_24,
@@ -465,126 +577,6 @@ fn mean<S: Simd>(simd: S, rows: &[Row], inverse: f32, value: impl Fn(&Row) -> S:
     let [a, b, c, d] = sums;
     let sum = simd.add_f32s(simd.add_f32s(a, b), simd.add_f32s(c, d));
     simd.mul_f32s(sum, simd.splat_f32s(inverse))
-}
-
-struct Attention<'a> {
-    qkv: &'a Lanes,
-    heads: usize,
-    scratch: &'a mut Lanes,
-    out: &'a mut Lanes,
-}
-
-impl WithSimd for Attention<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        let hidden = self.qkv.features() / 3;
-        let width = hidden / self.heads;
-        let tokens = self.qkv.tokens();
-        // softmax(QKᵀ / √width), with powers of two in place of those of e.
-        let scale = std::f32::consts::LOG2_E / (width as f32).sqrt();
-        let scores = self.scratch.block_mut(0);
-        for (b, (block, used)) in self.qkv.blocks().enumerate() {
-            for head in 0..self.heads {
-                let features = head * width..(head + 1) * width;
-                let queries = &block[features.clone()];
-                for (kb, (block, count)) in self.qkv.blocks().enumerate() {
-                    let keys = &block[hidden..][features.clone()];
-                    for panel in 0..count.div_ceil(PANEL) {
-                        let out = &mut scores[kb * BLOCK + panel * PANEL..][..PANEL];
-                        let operands = Scored {
-                            keys,
-                            panel,
-                            queries,
-                        };
-                        tiles(
-                            simd,
-                            used,
-                            operands,
-                            #[inline(always)]
-                            |_, _| simd.splat_f32s(0.0),
-                            #[inline(always)]
-                            |i, at, sum| *vector_mut::<S>(&mut out[i], at) = sum,
-                        );
-                    }
-                }
-                let totals = softmax(simd, &mut scores[..tokens], used, scale);
-                let out = &mut self.out.block_mut(b)[features.clone()];
-                let values = 2 * hidden + features.start;
-                for first in (0..width).step_by(PANEL) {
-                    let out = &mut out[first..];
-                    let operands = Attended {
-                        qkv: self.qkv,
-                        first: values + first,
-                        last: values + width - 1,
-                        weights: &scores[..tokens],
-                    };
-                    tiles(
-                        simd,
-                        used,
-                        operands,
-                        #[inline(always)]
-                        |_, _| simd.splat_f32s(0.0),
-                        #[inline(always)]
-                        |i, at, sum| {
-                            if let Some(row) = out.get_mut(i) {
-                                let total = vector::<S>(&totals, at);
-                                *vector_mut::<S>(row, at) = simd.div_f32s(sum, total);
-                            }
-                        },
-                    );
-                }
-            }
-        }
-    }
-}
-
-/// Scores \[keys\] rows of queries → 2^(scale · (score − largest)), and their sums.
-#[inline(always)]
-fn softmax<S: Simd>(simd: S, scores: &mut [Row], used: usize, scale: f32) -> Row {
-    let mut totals = Row([1.0; BLOCK]);
-    let vectors = used.div_ceil(S::F32_LANES);
-    let step = if S::REGISTER_COUNT >= 32 { 3 } else { 2 };
-    for at in (0..vectors).step_by(step) {
-        match step.min(vectors - at) {
-            1 => softmax_of::<S, 1>(simd, scores, at, scale, &mut totals),
-            2 => softmax_of::<S, 2>(simd, scores, at, scale, &mut totals),
-            _ => softmax_of::<S, 3>(simd, scores, at, scale, &mut totals),
-        }
-    }
-    totals
-}
-
-#[inline(always)]
-fn softmax_of<S: Simd, const V: usize>(
-    simd: S,
-    scores: &mut [Row],
-    at: usize,
-    scale: f32,
-    totals: &mut Row,
-) {
-    let mut largest = [simd.splat_f32s(f32::MIN); V];
-    for row in scores.iter() {
-        let row = &S::as_simd_f32s(&row.0).0[at..at + V];
-        for v in 0..V {
-            largest[v] = simd.max_f32s(row[v], largest[v]);
-        }
-    }
-    let scale = simd.splat_f32s(scale);
-    let shift: [S::f32s; V] = std::array::from_fn(|v| simd.mul_f32s(largest[v], scale));
-    let mut sums = [simd.splat_f32s(0.0); V];
-    for row in scores.iter_mut() {
-        let row = &mut S::as_mut_simd_f32s(&mut row.0).0[at..at + V];
-        for v in 0..V {
-            let x = simd.sub_f32s(simd.mul_f32s(row[v], scale), shift[v]);
-            row[v] = exp2(simd, x);
-            sums[v] = simd.add_f32s(sums[v], row[v]);
-        }
-    }
-    for v in 0..V {
-        *vector_mut::<S>(totals, at + v) = sums[v];
-    }
 }
 
 #[cfg(test)]

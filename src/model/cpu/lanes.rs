@@ -130,24 +130,48 @@ impl Lanes {
     }
 }
 
+/// What numbers the products multiply; sums are f32 in either case.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Precision {
+    /// f32.
+    Single,
+    /// bfloat16, rounded to nearest, in pairs of features: the first in the low half of a lane.
+    Pairs,
+}
+
 /// The weights of a linear layer, laid out once: panels of [`PANEL`] output features, each
-/// \[inputs, PANEL\], and the bias.
+/// \[rows, PANEL\], and the bias. A row is an input, or a pair of inputs.
 pub struct Linear {
     panels: Vec<[f32; PANEL]>,
     bias: Vec<f32>,
     inputs: usize,
+    precision: Precision,
 }
 
 impl Linear {
-    /// From `weight` \[outputs, inputs\], row by row, and `bias` \[outputs\].
+    /// Of f32, from `weight` \[outputs, inputs\], row by row, and `bias` \[outputs\].
     pub fn new(weight: &[f32], bias: &[f32]) -> Self {
+        Self::with(weight, bias, Precision::Single)
+    }
+
+    /// The same, in this precision.
+    pub fn with(weight: &[f32], bias: &[f32], precision: Precision) -> Self {
         let outputs = bias.len();
         let inputs = weight.len() / outputs.max(1);
-        let mut panels = Vec::with_capacity(outputs.div_ceil(PANEL) * inputs);
+        let at = |output: usize, input: usize| {
+            let inside = output < outputs && input < inputs;
+            if inside {
+                weight[output * inputs + input]
+            } else {
+                0.0
+            }
+        };
+        let mut panels = Vec::with_capacity(outputs.div_ceil(PANEL) * precision.rows(inputs));
         for first in (0..outputs).step_by(PANEL) {
-            for k in 0..inputs {
-                panels.push(std::array::from_fn(|i| {
-                    weight.get((first + i) * inputs + k).map_or(0.0, |w| *w)
+            for row in 0..precision.rows(inputs) {
+                panels.push(std::array::from_fn(|i| match precision {
+                    Precision::Single => at(first + i, row),
+                    Precision::Pairs => pair(at(first + i, 2 * row), at(first + i, 2 * row + 1)),
                 }));
             }
         }
@@ -155,6 +179,7 @@ impl Linear {
             panels,
             bias: bias.to_vec(),
             inputs,
+            precision,
         }
     }
 
@@ -168,13 +193,39 @@ impl Linear {
         self.bias.len()
     }
 
+    /// Of what its products are.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
     /// \[outputs\].
     pub fn bias(&self) -> &[f32] {
         &self.bias
     }
 
-    /// One panel: \[inputs\] rows of [`PANEL`] outputs.
+    /// One panel: \[rows\] of [`PANEL`] outputs.
     pub fn panel(&self, index: usize) -> &[[f32; PANEL]] {
-        &self.panels[index * self.inputs..][..self.inputs]
+        let rows = self.precision.rows(self.inputs);
+        &self.panels[index * rows..][..rows]
     }
+}
+
+impl Precision {
+    /// Rows that so many features take.
+    pub fn rows(self, features: usize) -> usize {
+        match self {
+            Self::Single => features,
+            Self::Pairs => features.div_ceil(2),
+        }
+    }
+}
+
+/// Two numbers as bfloat16, rounded to nearest, ties to even, in the bits of one lane.
+#[inline(always)]
+pub(super) fn pair(low: f32, high: f32) -> f32 {
+    let rounded = |x: f32| {
+        let bits = x.to_bits();
+        bits.wrapping_add(0x7fff + (bits >> 16 & 1))
+    };
+    f32::from_bits(rounded(low) >> 16 | rounded(high) & 0xffff_0000)
 }

@@ -6,8 +6,8 @@ use candle_core::{Device, Tensor};
 use candle_transformers::models::bert::Config;
 use pulp::Arch;
 
-use super::kernel::{Kernels, Norm, With};
-use super::lanes::{Lanes, Linear};
+use super::kernel::{Kernels, Norm, Scratch, With};
+use super::lanes::{Lanes, Linear, Precision};
 use super::{Cpu, States};
 use crate::encode::{Sequence, Window};
 use crate::model::candle::Candle;
@@ -58,14 +58,17 @@ fn bits(lanes: &Lanes) -> Vec<u32> {
     rows(lanes).concat().iter().map(|x| x.to_bits()).collect()
 }
 
-/// Every instruction set of this machine, plain code first.
-fn instruction_sets() -> Vec<Arch> {
+/// The kernels of every instruction set of this machine, plain code first; the last has an
+/// instruction for bfloat16 if the machine does.
+fn kernels() -> Vec<Kernels> {
     #[allow(unused_mut, reason = "elsewhere there is only one more")]
     let mut sets = vec![Arch::Scalar];
     #[cfg(target_arch = "x86_64")]
     sets.extend(pulp::x86::V3::try_new().map(Arch::V3));
     sets.push(Arch::new());
-    sets
+    let mut all: Vec<_> = sets.into_iter().map(Kernels::with).collect();
+    all.push(Kernels::new());
+    all
 }
 
 /// Block boundaries, register boundaries, and what lies between.
@@ -103,6 +106,67 @@ fn a_linear_layer_is_its_formula() {
     }
 }
 
+#[test]
+fn pairs_are_products_of_rounded_numbers() {
+    let rounded = |x: &f32| f64::from(half::bf16::from_f32(*x).to_f32());
+    let mut numbers = Numbers(7);
+    // An odd width too, whose last pair is half empty.
+    for (inputs, outputs, tokens) in [(5, 3, 1), (24, 16, 50), (41, 21, 97)] {
+        let weight = numbers.many(inputs * outputs);
+        let layer = Linear::with(&weight, &vec![0.5; outputs], Precision::Pairs);
+        let x = numbers.lanes(inputs, tokens);
+        let (mut pairs, mut out) = (Lanes::default(), Lanes::default());
+        Kernels::new().round(&x, &mut pairs);
+        Kernels::new().linear(&layer, &pairs, With::Bias, &mut out);
+        for (x, out) in rows(&x).iter().zip(rows(&out)) {
+            for (o, found) in out.iter().enumerate() {
+                let products = x.iter().zip(&weight[o * inputs..]);
+                let sum: f64 = products.map(|(x, w)| rounded(x) * rounded(w)).sum();
+                let difference = (sum + 0.5 - f64::from(*found)).abs();
+                assert!(difference < 2e-6, "{inputs} → {outputs}: {difference:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_in_pairs_is_close_to_that_in_f32() {
+    let mut numbers = Numbers(8);
+    for tokens in TOKENS {
+        // A width of 10, and an odd one of 5, which stays in f32.
+        for heads in [2, 4] {
+            let qkv = numbers.lanes(60, tokens);
+            let attend = |precision| {
+                let mut out = Lanes::default();
+                // Left over from before: nothing of it may count.
+                out.resize(20, tokens);
+                let mut scratch = Scratch::default();
+                let junk = numbers_of_none(150);
+                Kernels::new().attention(&junk, heads, precision, &mut scratch, &mut out);
+                Kernels::new().attention(&qkv, heads, precision, &mut scratch, &mut out);
+                rows(&out).concat()
+            };
+            let (single, pairs) = (attend(Precision::Single), attend(Precision::Pairs));
+            for (a, b) in single.iter().zip(&pairs) {
+                assert!(
+                    (a - b).abs() < 0.02,
+                    "{tokens} tokens, {heads} heads: {a} and {b}"
+                );
+            }
+        }
+    }
+}
+
+/// Queries, keys and values that are no numbers.
+fn numbers_of_none(tokens: usize) -> Lanes {
+    let mut lanes = Lanes::default();
+    lanes.resize(60, tokens);
+    for token in 0..tokens {
+        lanes.set(token, &[f32::NAN; 60]);
+    }
+    lanes
+}
+
 fn gelu(x: f64) -> f64 {
     0.5 * x * (1.0 + candle_core::cpu::erf::erf_f64(x / std::f64::consts::SQRT_2))
 }
@@ -134,6 +198,8 @@ fn gelu_is_within_its_bound() {
 fn every_instruction_set_gives_the_same_bits() {
     let mut numbers = Numbers(2);
     let layer = Linear::new(&numbers.many(24 * 20), &numbers.many(20));
+    let weights = numbers.many(24 * 20);
+    let paired = Linear::with(&weights, &numbers.many(20), Precision::Pairs);
     let norm = Norm {
         weight: numbers.many(30),
         bias: numbers.many(30),
@@ -145,8 +211,8 @@ fn every_instruction_set_gives_the_same_bits() {
         let normal = numbers.lanes(30, tokens);
         // Two heads, 10 wide: no multiple of a panel.
         let qkv = numbers.lanes(60, tokens);
-        let all = instruction_sets().into_iter().map(|arch| {
-            let kernels = Kernels::with(arch);
+        let mut pairs = Lanes::default();
+        let all = kernels().into_iter().map(|kernels| {
             let mut found = Vec::new();
             let mut out = Lanes::default();
             for with in [With::Bias, With::Gelu, With::Residual(&residual)] {
@@ -156,17 +222,19 @@ fn every_instruction_set_gives_the_same_bits() {
             out.copy_from(&normal, 0, tokens);
             kernels.layer_norm(&mut out, &norm);
             found.push(bits(&out));
-            kernels.attention(&qkv, 2, &mut Lanes::default(), &mut out);
+            for precision in [Precision::Single, Precision::Pairs] {
+                let mut scratch = Scratch::default();
+                kernels.attention(&qkv, 2, precision, &mut scratch, &mut out);
+                found.push(bits(&out));
+            }
+            kernels.round(&x, &mut pairs);
+            kernels.linear(&paired, &pairs, With::Bias, &mut out);
             found.push(bits(&out));
             found
         });
         let all: Vec<_> = all.collect();
         for (n, found) in all.iter().enumerate() {
-            assert!(
-                *found == all[0],
-                "{:?}, {tokens} tokens",
-                instruction_sets()[n]
-            );
+            assert!(*found == all[0], "set {n}, {tokens} tokens");
         }
     }
 }
@@ -300,8 +368,8 @@ fn window_states(states: &States, window: usize, tokens: usize) -> Vec<Vec<f32>>
 }
 
 /// The largest difference from candle's `BertModel`, over windows of these lengths.
-fn compare(bytes: &[u8], config: &Config, lengths: &[usize]) -> f32 {
-    let ours = Cpu::load(&Weights::new(bytes).unwrap(), config).unwrap();
+fn compare(bytes: &[u8], config: &Config, lengths: &[usize], precision: Precision) -> f32 {
+    let ours = Cpu::load(&Weights::new(bytes).unwrap(), config, precision).unwrap();
     let reference = Candle::load(bytes, config, Device::Cpu).unwrap();
     let mut numbers = Numbers(6);
     let mut largest: f32 = 0.0;
@@ -324,7 +392,7 @@ fn the_encoder_agrees_with_candle() {
     let mut numbers = Numbers(7);
     let mut lengths: Vec<usize> = (0..20).map(|_| 1 + numbers.below(512)).collect();
     lengths.extend([1, 2, 47, 48, 49, 511, 512]);
-    assert!(compare(&bytes, &config, &lengths) <= 1e-4);
+    assert!(compare(&bytes, &config, &lengths, Precision::Single) <= 1e-4);
 }
 
 #[test]
@@ -333,18 +401,27 @@ fn the_default_models_encoder_agrees_with_candle() {
         return;
     };
     let (config, _) = crate::model::config::read(&files.config).unwrap();
-    assert!(compare(&files.weights, &config, &[1, 30, 200, 512]) <= 1e-4);
+    let compare = |precision| compare(&files.weights, &config, &[1, 30, 200, 512], precision);
+    assert!(compare(Precision::Single) <= 1e-4);
+    // States are normalised, their features about 1 in size.
+    assert!(compare(Precision::Pairs) <= 0.2);
 }
 
 #[test]
 fn a_window_has_the_same_bits_whatever_its_neighbours() {
     let (bytes, config) = random_network();
-    let network = Cpu::load(&Weights::new(&bytes).unwrap(), &config).unwrap();
+    for precision in [Precision::Single, Precision::Pairs] {
+        let network = Cpu::load(&Weights::new(&bytes).unwrap(), &config, precision).unwrap();
+        same_bits(&network, config.vocab_size);
+    }
+}
+
+fn same_bits(network: &Cpu, vocabulary: usize) {
     let mut numbers = Numbers(8);
     let lengths = [30, 1, 200, 48, 512, 96, 500, 512, 512, 77];
     let windows: Vec<Window> = lengths
         .iter()
-        .map(|&tokens| window(&mut numbers, tokens, config.vocab_size))
+        .map(|&tokens| window(&mut numbers, tokens, vocabulary))
         .collect();
     let together = network.encode(&windows.iter().collect::<Vec<_>>()).unwrap();
     assert!(together.parts.len() > 1, "a batch goes through in parts");

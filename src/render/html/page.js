@@ -1,25 +1,29 @@
-(() => {
+// What a page does with drawn articles: choose a party or a speaker, step through, filter. The same for
+// a page that was written whole and for one whose sentences still come; the latter calls `refresh`.
+const page = (() => {
   'use strict';
   const one = (selector, root = document) => root.querySelector(selector);
   const all = (selector, root = document) => Array.from(root.querySelectorAll(selector));
   const has = (element, name, value) =>
     (element.dataset[name] || '').split(' ').includes(value);
-  const articles = all('main > article');
-  const sentences = all('.s');
+  let articles = [];
+  let sentences = [];
   const tools = one('#tools');
   const bar = one('#bar');
   const only = one('#only');
   const number = (count, noun) => `${count} ${noun}${count === 1 ? '' : 's'}`;
   const named = (button) => one('bdi', button).textContent;
-  const titles = articles.map((article) => one('h2', article).textContent);
 
   // The index, and the page's own name.
-  if (titles.length > 0) {
-    const more = titles.length > 1 ? ` and ${titles.length - 1} more` : '';
-    document.title = `${titles[0]}${more} · copydesk`;
-  }
-  if (articles.length > 1) {
+  function list() {
+    const titles = articles.map((article) => one('h2', article).textContent);
+    if (titles.length > 0) {
+      const more = titles.length > 1 ? ` and ${titles.length - 1} more` : '';
+      document.title = `${titles[0]}${more} · copydesk`;
+    }
     const index = one('#index');
+    index.hidden = articles.length < 2;
+    if (index.hidden) return;
     const head = document.createElement('h2');
     head.textContent = number(articles.length, 'article');
     const list = document.createElement('ol');
@@ -39,31 +43,33 @@
       item.append(link, note);
       list.append(item);
     });
-    index.append(head, list);
-    index.hidden = false;
+    index.replaceChildren(head, list);
   }
 
   // Filters.
   const boxes = all('input[name=kind]');
-  for (const box of boxes) {
-    const count = sentences.filter((s) => s.dataset.t === box.value).length;
-    one('.count', box.parentElement).textContent = count;
-    box.parentElement.hidden = count === 0;
-  }
-  const buttons = all('.panel button');
-  const frequent = new Map();
-  for (const button of buttons) {
-    frequent.set(named(button), (frequent.get(named(button)) || 0) + 1);
-  }
-  const names = [...frequent].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]));
-  for (const [name] of names.slice(0, 300)) {
-    const option = document.createElement('option');
-    option.value = name;
-    one('#names').append(option);
-  }
   const search = one('#party');
-  one('.find').hidden = buttons.length === 0;
-  tools.hidden = sentences.length === 0;
+
+  function offer() {
+    for (const box of boxes) {
+      const count = sentences.filter((s) => s.dataset.t === box.value).length;
+      one('.count', box.parentElement).textContent = count;
+      box.parentElement.hidden = count === 0;
+    }
+    const frequent = new Map();
+    for (const button of all('.panel button')) {
+      frequent.set(named(button), (frequent.get(named(button)) || 0) + 1);
+    }
+    const names = [...frequent].sort((a, b) => b[1] - a[1] || a[0].localeCompare(b[0]));
+    const options = names.slice(0, 300).map(([name]) => {
+      const option = document.createElement('option');
+      option.value = name;
+      return option;
+    });
+    one('#names').replaceChildren(...options);
+    one('.find').hidden = names.length === 0;
+    tools.hidden = sentences.length === 0;
+  }
 
   const visible = (element) => element.getClientRects().length > 0;
 
@@ -87,6 +93,9 @@
         : `${shown} of ${number(sentences.length, 'sentence')} shown`;
   }
 
+  // The words that folds were last opened or closed for.
+  let sought = '';
+
   function filter() {
     for (const box of boxes) {
       document.body.classList.toggle(`no-${box.value}`, !box.checked);
@@ -101,7 +110,7 @@
       }
       for (const more of all('.more', article)) {
         more.hidden = one('li:not([hidden])', more) === null;
-        more.open = words !== '';
+        if (words !== sought) more.open = words !== '';
       }
       article.hidden = words !== '' && places.size === 0;
       if (article.hidden && chosen && chosen.article === article) clear();
@@ -110,20 +119,25 @@
         s.classList.toggle('off', words !== '' && !mine);
       }
     }
+    sought = words;
     tell();
   }
 
   // What is chosen: a party or a speaker of one article.
   let chosen = null;
 
-  function clear() {
-    if (!chosen) return;
+  function unmark() {
     for (const element of all('.on, .hit, .said', chosen.article)) {
       element.classList.remove('on', 'hit', 'said');
     }
     for (const button of all('button[aria-pressed=true]', chosen.article)) {
       button.setAttribute('aria-pressed', 'false');
     }
+  }
+
+  function clear() {
+    if (!chosen) return;
+    unmark();
     chosen.article.classList.remove('only');
     chosen = null;
     bar.hidden = true;
@@ -132,6 +146,18 @@
 
   function choose(article, party, by) {
     clear();
+    chosen = { article, party, by, stops: [], at: -1 };
+    mark();
+    const button = party === null ? null : one(`.panel button[data-p="${party}"]`, article);
+    const fold = button && button.closest('.more');
+    if (fold) fold.open = true;
+    only.checked = false;
+    bar.hidden = false;
+  }
+
+  // Marks what belongs to the choice, and says how much it is.
+  function mark() {
+    const { article, party, by } = chosen;
     const mentions = all(party === null ? '.sp' : '.m', article).filter((m) =>
       party === null ? has(m, 'by', by) : has(m, 'p', party),
     );
@@ -144,21 +170,30 @@
     );
     for (const s of said) s.classList.add('said');
     const button = party === null ? null : one(`.panel button[data-p="${party}"]`, article);
-    if (button) {
-      button.setAttribute('aria-pressed', 'true');
-      const fold = button.closest('.more');
-      if (fold) fold.open = true;
-    }
+    if (button) button.setAttribute('aria-pressed', 'true');
     const stops = party === null ? [...new Set([...mentions, ...said])] : mentions;
     stops.sort((a, b) => (a.compareDocumentPosition(b) & Node.DOCUMENT_POSITION_FOLLOWING ? -1 : 1));
-    chosen = { article, party, by, stops, at: -1 };
+    chosen.at = stops.indexOf(chosen.stops[chosen.at]);
+    chosen.stops = stops;
     const name = button ? named(button) : (one(`a.by[data-by="${by}"] bdi`, article) || {}).textContent;
     const parts = [];
     if (mentions.length) parts.push(number(mentions.length, 'mention'));
     if (said.length) parts.push(`speaks in ${number(said.length, 'sentence')}`);
     one('#chosen').textContent = `${name}: ${parts.join(', ') || 'no mention'}`;
-    only.checked = false;
-    bar.hidden = false;
+  }
+
+  // Takes in what has been drawn since.
+  function refresh() {
+    articles = all('main > article');
+    sentences = all('.s');
+    if (chosen && !articles.includes(chosen.article)) clear();
+    if (chosen) {
+      unmark();
+      mark();
+    }
+    list();
+    offer();
+    filter();
   }
 
   function step(by) {
@@ -225,15 +260,15 @@
     clearTimeout(wait);
     wait = setTimeout(filter, 150);
   });
-  // Forms outlive a reload in some browsers.
-  filter();
+  // Forms outlive a reload in some browsers, so filters may be set already.
+  refresh();
 
   // On paper nothing can be unfolded; on a small screen the text comes first.
-  const folds = all('details');
   if (window.matchMedia('(max-width: 62rem)').matches) {
     for (const panel of all('.panel')) panel.open = false;
   }
   window.addEventListener('beforeprint', () => {
-    for (const fold of folds) fold.open = true;
+    for (const fold of all('article details')) fold.open = true;
   });
+  return { refresh, clear };
 })();

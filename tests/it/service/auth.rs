@@ -166,9 +166,12 @@ async fn browsers_may_ask_before_they_have_a_token() {
 
 /// One request over HTTP/1.1, and all that comes back.
 pub(super) async fn http1(running: &Running, head: &str, body: &[u8]) -> String {
-    let mut stream = TcpStream::connect(running.address)
-        .await
-        .expect("a connection");
+    http1_at(running.address, head, body).await
+}
+
+/// The same at any address.
+pub(super) async fn http1_at(address: SocketAddr, head: &str, body: &[u8]) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
     let head = format!("{head}host: localhost\r\nconnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).await.expect("sent");
     stream.write_all(body).await.expect("sent");

@@ -117,6 +117,8 @@ async fn provoke(reason: ErrorReason, client: &mut ClassifierServiceClient<Chann
         ErrorReason::ModelFailed => return of_a_failing_model().await,
         ErrorReason::Unauthenticated => return auth::of_a_stranger().await,
         ErrorReason::RequestTooSlow => return connections::of_a_slow_sender().await,
+        ErrorReason::UnknownModel => return open_inference::of_an_unknown_model().await,
+        ErrorReason::InvalidTensor => return open_inference::of_a_strange_tensor().await,
     };
     ask(client, request(refused)).await.expect_err("a refusal")
 }

@@ -1,0 +1,183 @@
+//! What a product multiplies: f32, or pairs of bfloat16.
+//!
+//! A lane of pairs holds two features of a token, and a step adds the products of both to the sum:
+//! first the high half's, then the low half's, each rounded once. That is what the instruction
+//! `vdpbf16ps` does, and what two fused multiplications in f32 do where there is none, since the
+//! product of two bfloat16 needs no more bits than f32 has beyond its sum: so the result is the same
+//! to the last bit on every machine (but for sums below 2⁻¹²⁶, which the instruction takes for zero).
+
+use pulp::{Arch, Simd, WithSimd};
+
+use super::lanes::Precision;
+
+/// How a step of a product is computed, and where.
+pub trait Arithmetic: Copy {
+    /// What stands in a lane.
+    const PRECISION: Precision;
+
+    /// sum + factor · row, lane by lane.
+    fn mul_add<S: Simd>(self, simd: S, factor: S::f32s, row: S::f32s, sum: S::f32s) -> S::f32s;
+
+    /// Runs the work with the instruction set that this needs.
+    fn dispatch<W: WithSimd>(self, arch: Arch, work: W) -> W::Output {
+        arch.dispatch(work)
+    }
+}
+
+/// Lanes of f32.
+#[derive(Clone, Copy)]
+pub struct Single;
+
+impl Arithmetic for Single {
+    const PRECISION: Precision = Precision::Single;
+
+    #[inline(always)]
+    fn mul_add<S: Simd>(self, simd: S, factor: S::f32s, row: S::f32s, sum: S::f32s) -> S::f32s {
+        simd.mul_add_f32s(factor, row, sum)
+    }
+}
+
+/// Lanes of two bfloat16, widened and multiplied one after the other.
+#[derive(Clone, Copy)]
+pub struct Emulated;
+
+impl Arithmetic for Emulated {
+    const PRECISION: Precision = Precision::Pairs;
+
+    #[inline(always)]
+    fn mul_add<S: Simd>(self, simd: S, factor: S::f32s, row: S::f32s, sum: S::f32s) -> S::f32s {
+        let sum = simd.mul_add_f32s(high(simd, factor), high(simd, row), sum);
+        simd.mul_add_f32s(low(simd, factor), low(simd, row), sum)
+    }
+}
+
+#[inline(always)]
+fn high<S: Simd>(simd: S, pairs: S::f32s) -> S::f32s {
+    let bits = simd.transmute_u32s_f32s(pairs);
+    simd.transmute_f32s_u32s(simd.and_u32s(bits, simd.splat_u32s(0xffff_0000)))
+}
+
+#[inline(always)]
+fn low<S: Simd>(simd: S, pairs: S::f32s) -> S::f32s {
+    let bits = simd.transmute_u32s_f32s(pairs);
+    simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(bits, simd.splat_u32s(16)))
+}
+
+pub use native::Native;
+
+#[cfg(target_arch = "x86_64")]
+mod native {
+    use std::arch::x86_64::_mm512_dpbf16_ps;
+    use std::mem::{size_of, transmute_copy};
+
+    use pulp::x86::V4;
+    use pulp::{Arch, Simd, WithSimd};
+
+    use super::{Arithmetic, Emulated, Precision};
+
+    pulp::simd_type! {
+        /// What [`V4`] has, and AVX512-BF16.
+        struct Features {
+            sse: "sse",
+            sse2: "sse2",
+            fxsr: "fxsr",
+            sse3: "sse3",
+            ssse3: "ssse3",
+            sse4_1: "sse4.1",
+            sse4_2: "sse4.2",
+            popcnt: "popcnt",
+            avx: "avx",
+            avx2: "avx2",
+            bmi1: "bmi1",
+            bmi2: "bmi2",
+            fma: "fma",
+            lzcnt: "lzcnt",
+            avx512f: "avx512f",
+            avx512bw: "avx512bw",
+            avx512cd: "avx512cd",
+            avx512dq: "avx512dq",
+            avx512vl: "avx512vl",
+            avx512bf16: "avx512bf16",
+        }
+    }
+
+    /// Lanes of two bfloat16, multiplied by one instruction; to have one is to know that the machine
+    /// does.
+    #[derive(Clone, Copy)]
+    pub struct Native {
+        features: Features,
+        simd: V4,
+    }
+
+    impl Native {
+        /// Looks at the machine.
+        pub fn try_new() -> Option<Self> {
+            Some(Self {
+                features: Features::try_new()?,
+                simd: V4::try_new()?,
+            })
+        }
+    }
+
+    impl Arithmetic for Native {
+        const PRECISION: Precision = Precision::Pairs;
+
+        #[inline(always)]
+        #[expect(unsafe_code, reason = "the instruction has no safe face yet")]
+        fn mul_add<S: Simd>(self, simd: S, factor: S::f32s, row: S::f32s, sum: S::f32s) -> S::f32s {
+            if size_of::<S::f32s>() != 64 {
+                return Emulated.mul_add(simd, factor, row, sum);
+            }
+            // SAFETY: `self` exists, so the machine has AVX512-BF16; and all sides of the casts are
+            // 64 bytes of plain bits.
+            unsafe {
+                let sum = _mm512_dpbf16_ps(
+                    transmute_copy(&sum),
+                    transmute_copy(&factor),
+                    transmute_copy(&row),
+                );
+                transmute_copy(&sum)
+            }
+        }
+
+        #[inline(always)]
+        fn dispatch<W: WithSimd>(self, _: Arch, work: W) -> W::Output {
+            struct Run<W>(V4, W);
+            impl<W: WithSimd> pulp::NullaryFnOnce for Run<W> {
+                type Output = W::Output;
+
+                #[inline(always)]
+                fn call(self) -> W::Output {
+                    self.1.with_simd(self.0)
+                }
+            }
+            self.features.vectorize(Run(self.simd, work))
+        }
+    }
+}
+
+#[cfg(not(target_arch = "x86_64"))]
+mod native {
+    use pulp::Simd;
+
+    use super::{Arithmetic, Precision};
+
+    /// No such instruction is used here.
+    #[derive(Clone, Copy)]
+    pub enum Native {}
+
+    impl Native {
+        /// None.
+        pub fn try_new() -> Option<Self> {
+            None
+        }
+    }
+
+    impl Arithmetic for Native {
+        const PRECISION: Precision = Precision::Pairs;
+
+        fn mul_add<S: Simd>(self, _: S, _: S::f32s, _: S::f32s, _: S::f32s) -> S::f32s {
+            match self {}
+        }
+    }
+}

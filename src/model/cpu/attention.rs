@@ -1,0 +1,253 @@
+//! Scaled dot-product attention (Vaswani et al. 2017) of one window over itself.
+
+#![expect(
+    clippy::needless_range_loop,
+    reason = "counted loops of constant length are what becomes registers"
+)]
+
+use pulp::{Simd, WithSimd};
+
+use super::arithmetic::Arithmetic;
+use super::kernel::{Column, Operands, exp2, paired, tiles, vector, vector_mut};
+use super::lanes::{BLOCK, Lanes, PANEL, Precision, Row, pair};
+
+/// Attention of one window.
+pub struct Attention<'a, A> {
+    pub arithmetic: A,
+    /// Queries, and keys below them.
+    pub qk: &'a Lanes,
+    pub values: &'a Lanes,
+    /// The row that the values begin at.
+    pub first_value: usize,
+    pub heads: usize,
+    pub scores: &'a mut Lanes,
+    /// \[hidden, tokens\].
+    pub out: &'a mut Lanes,
+}
+
+impl<A: Arithmetic> WithSimd for Attention<'_, A> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, simd: S) {
+        let width = self.out.features() / self.heads;
+        let tokens = self.out.tokens();
+        // Of queries and keys.
+        let precision = A::PRECISION;
+        let (hidden, rows) = (precision.rows(self.out.features()), precision.rows(width));
+        // softmax(QKᵀ / √width), with powers of two in place of those of e.
+        let scale = std::f32::consts::LOG2_E / (width as f32).sqrt();
+        let scores = self.scores.block_mut(0);
+        for (b, (block, used)) in self.qk.blocks().enumerate() {
+            for head in 0..self.heads {
+                let features = head * rows..(head + 1) * rows;
+                let queries = &block[features.clone()];
+                for (kb, (block, count)) in self.qk.blocks().enumerate() {
+                    let keys = &block[hidden..][features.clone()];
+                    for panel in 0..count.div_ceil(PANEL) {
+                        let out = &mut scores[kb * BLOCK + panel * PANEL..][..PANEL];
+                        let operands = Scored {
+                            keys,
+                            panel,
+                            queries,
+                        };
+                        tiles(
+                            simd,
+                            self.arithmetic,
+                            used,
+                            operands,
+                            #[inline(always)]
+                            |_, _| simd.splat_f32s(0.0),
+                            #[inline(always)]
+                            |i, at, sum| *vector_mut::<S>(&mut out[i], at) = sum,
+                        );
+                    }
+                }
+                let totals = softmax(simd, &mut scores[..tokens], used, scale);
+                if let Precision::Pairs = precision {
+                    round_in_place(simd, &mut scores[..tokens], used);
+                }
+                let features = head * width..(head + 1) * width;
+                let values = self.first_value + features.start;
+                let out = &mut self.out.block_mut(b)[features];
+                for first in (0..width).step_by(PANEL) {
+                    let out = &mut out[first..];
+                    let operands = Attended {
+                        values: self.values,
+                        first: values + first,
+                        last: values + width - 1,
+                        weights: &scores[..precision.rows(tokens)],
+                    };
+                    tiles(
+                        simd,
+                        self.arithmetic,
+                        used,
+                        operands,
+                        #[inline(always)]
+                        |_, _| simd.splat_f32s(0.0),
+                        #[inline(always)]
+                        |i, at, sum| {
+                            if let Some(row) = out.get_mut(i) {
+                                let total = vector::<S>(&totals, at);
+                                *vector_mut::<S>(row, at) = simd.div_f32s(sum, total);
+                            }
+                        },
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// Scores \[keys\] rows of queries → 2^(scale · (score − largest)), and their sums.
+#[inline(always)]
+fn softmax<S: Simd>(simd: S, scores: &mut [Row], used: usize, scale: f32) -> Row {
+    let mut totals = Row([1.0; BLOCK]);
+    let vectors = used.div_ceil(S::F32_LANES);
+    let step = if S::REGISTER_COUNT >= 32 { 3 } else { 2 };
+    for at in (0..vectors).step_by(step) {
+        match step.min(vectors - at) {
+            1 => softmax_of::<S, 1>(simd, scores, at, scale, &mut totals),
+            2 => softmax_of::<S, 2>(simd, scores, at, scale, &mut totals),
+            _ => softmax_of::<S, 3>(simd, scores, at, scale, &mut totals),
+        }
+    }
+    totals
+}
+
+#[inline(always)]
+fn softmax_of<S: Simd, const V: usize>(
+    simd: S,
+    scores: &mut [Row],
+    at: usize,
+    scale: f32,
+    totals: &mut Row,
+) {
+    let mut largest = [simd.splat_f32s(f32::MIN); V];
+    for row in scores.iter() {
+        let row = &S::as_simd_f32s(&row.0).0[at..at + V];
+        for v in 0..V {
+            largest[v] = simd.max_f32s(row[v], largest[v]);
+        }
+    }
+    let scale = simd.splat_f32s(scale);
+    let shift: [S::f32s; V] = std::array::from_fn(|v| simd.mul_f32s(largest[v], scale));
+    let mut sums = [simd.splat_f32s(0.0); V];
+    for row in scores.iter_mut() {
+        let row = &mut S::as_mut_simd_f32s(&mut row.0).0[at..at + V];
+        for v in 0..V {
+            let x = simd.sub_f32s(simd.mul_f32s(row[v], scale), shift[v]);
+            row[v] = exp2(simd, x);
+            sums[v] = simd.add_f32s(sums[v], row[v]);
+        }
+    }
+    for v in 0..V {
+        *vector_mut::<S>(totals, at + v) = sums[v];
+    }
+}
+
+/// [`PANEL`] keys of a head, the `panel`th of their block, and its queries; both \[width\].
+#[derive(Clone, Copy)]
+struct Scored<'a> {
+    keys: &'a [Row],
+    panel: usize,
+    queries: &'a [Row],
+}
+
+impl<'a> Operands<'a> for Scored<'a> {
+    type Column = &'a [f32; PANEL];
+
+    #[inline(always)]
+    fn each(self, mut step: impl FnMut(Self::Column, &'a Row)) {
+        for (keys, row) in self.keys.iter().zip(self.queries) {
+            step(&keys.0.as_chunks().0[self.panel], row);
+        }
+    }
+}
+
+/// [`PANEL`] features of all values, `first` and those behind it up to `last`, and the weights that
+/// queries give them, \[tokens\] or \[pairs of tokens\].
+#[derive(Clone, Copy)]
+struct Attended<'a> {
+    values: &'a Lanes,
+    first: usize,
+    last: usize,
+    weights: &'a [Row],
+}
+
+impl<'a> Operands<'a> for Attended<'a> {
+    type Column = Across<'a>;
+
+    #[inline(always)]
+    fn each(self, mut step: impl FnMut(Self::Column, &'a Row)) {
+        for ((block, _), weights) in self.values.blocks().zip(self.weights.chunks(BLOCK)) {
+            let mut rows = [&block[self.first].0; PANEL];
+            for (i, row) in rows.iter_mut().enumerate() {
+                // A width that is no multiple of a panel repeats its last feature.
+                *row = &block[(self.first + i).min(self.last)].0;
+            }
+            for (k, row) in weights.iter().enumerate() {
+                step(Across { rows, k }, row);
+            }
+        }
+    }
+}
+
+/// One token's values of [`PANEL`] features.
+#[derive(Clone, Copy)]
+struct Across<'a> {
+    rows: [&'a [f32; BLOCK]; PANEL],
+    k: usize,
+}
+
+impl Column for Across<'_> {
+    #[inline(always)]
+    fn get(self, output: usize) -> f32 {
+        self.rows[output][self.k]
+    }
+}
+
+/// Weights two tokens at a time as pairs of bfloat16, over the rows that they come from.
+#[inline(always)]
+fn round_in_place<S: Simd>(simd: S, scores: &mut [Row], used: usize) {
+    for out in 0..scores.len().div_ceil(2) {
+        for at in 0..used.div_ceil(S::F32_LANES) {
+            let low = vector::<S>(&scores[2 * out], at);
+            // A closure in `map` would be compiled by itself, without the instruction set.
+            let high = match scores.get(2 * out + 1) {
+                Some(row) => vector::<S>(row, at),
+                None => simd.splat_f32s(0.0),
+            };
+            *vector_mut::<S>(&mut scores[out], at) = paired(simd, low, high);
+        }
+    }
+}
+
+/// Rows of `x` from `first` on, their tokens two by two as pairs of bfloat16: \[features, tokens\] →
+/// \[features, tokens / 2\].
+pub struct RoundAcross<'a> {
+    pub x: &'a Lanes,
+    pub first: usize,
+    pub out: &'a mut Lanes,
+}
+
+impl WithSimd for RoundAcross<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        for (b, (rows, used)) in self.x.blocks().enumerate() {
+            let half = b % 2 * (BLOCK / 2);
+            for (row, out) in rows[self.first..].iter().zip(self.out.block_mut(b / 2)) {
+                let mut row = row.0;
+                // What stands behind the last token may be anything, and its weight of zero would
+                // not make zero of it.
+                row[used..].fill(0.0);
+                let out = &mut out.0[half..half + BLOCK / 2];
+                for (out, [low, high]) in out.iter_mut().zip(row.as_chunks().0) {
+                    *out = pair(*low, *high);
+                }
+            }
+        }
+    }
+}
