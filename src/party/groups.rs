@@ -5,7 +5,8 @@
 //! and "the"; the letters of its words ("WHO") or the words of its letters; the same name less
 //! "Inc" and the like; or, for persons, the surname, or the given name alone. Where several
 //! could be meant, it is the one whose full name came last, as writers have it; a short name then
-//! keeps to the party that it was first used for.
+//! keeps to the party that it was first used for. "Jr" is another person than one who was named
+//! without it before, and leaves that one the surname.
 
 use std::collections::HashMap;
 
@@ -128,6 +129,8 @@ impl Named {
     }
 }
 
+const JUNIOR: [&str; 2] = ["jr", "sr"];
+
 /// A name, taken apart.
 #[derive(Debug)]
 struct Name {
@@ -196,6 +199,12 @@ impl Name {
         let personal = self.personal();
         let (first, last) = (personal.first()?, personal.last()?);
         (self.person && personal.len() > 1).then(|| (first.clone(), last.clone()))
+    }
+
+    /// "jr" or "sr", where the name is else that of a parent or a child.
+    fn junior(&self) -> Option<&str> {
+        let last = self.words.last().filter(|_| self.person)?;
+        JUNIOR.into_iter().find(|mark| mark == last)
     }
 
     /// What may stand for an institution in "the …": the word before "of", or the last.
@@ -301,7 +310,7 @@ struct Index {
     /// Ends of persons' names ("van Dyck", "Dyck"), and their first words.
     surnames: HashMap<String, Option<usize>>,
     given: HashMap<String, Option<usize>>,
-    /// First and last words of persons' names.
+    /// First and last words of persons' names, "Jr" and "Sr" with the last.
     ends: HashMap<(String, String), Option<usize>>,
     /// Single words that no full name has claimed yet.
     single: HashMap<String, usize>,
@@ -329,8 +338,18 @@ impl Index {
         if by_core.is_some() {
             return by_core;
         }
-        if let Some(ends) = name.ends() {
-            return self.ends.get(&ends).copied().flatten();
+        if let Some((first, last)) = name.ends() {
+            let with = |mark: &str| {
+                let ends = (first.clone(), format!("{last} {mark}"));
+                self.ends.get(&ends).copied().flatten()
+            };
+            return match name.junior() {
+                Some(mark) => with(mark),
+                None => match self.ends.get(&(first.clone(), last.clone())) {
+                    Some(party) => *party,
+                    None => JUNIOR.into_iter().find_map(with),
+                },
+            };
         }
         if words::place(&key) {
             return None;
@@ -341,7 +360,7 @@ impl Index {
 
     /// A person so far known by one word, of which this is the full name.
     fn fuller(&self, name: &Name) -> Option<usize> {
-        let (first, last) = name.ends()?;
+        let (first, last) = name.ends().filter(|_| name.junior().is_none())?;
         let single = |word: &str| self.single.get(word).copied();
         let first = Some(first).filter(|w| words::family_first(w));
         single(&last).or_else(|| single(&first?))
@@ -378,6 +397,16 @@ impl Index {
         }
         match name.ends() {
             Some((first, last)) => {
+                let plain = (first.clone(), last.clone());
+                let named_before = self.ends.contains_key(&plain);
+                let ends = match name.junior() {
+                    Some(mark) => (first.clone(), format!("{last} {mark}")),
+                    None => plain,
+                };
+                put(&mut self.ends, ends, party, clash);
+                if name.junior().is_some() && named_before {
+                    return;
+                }
                 let personal = name.personal();
                 for start in 1..personal.len() {
                     let surname = personal[start..].join(" ");
@@ -388,8 +417,7 @@ impl Index {
                 }
                 self.single.remove(&last);
                 self.single.remove(&first);
-                put(&mut self.given, first.clone(), party, clash);
-                put(&mut self.ends, (first, last), party, clash);
+                put(&mut self.given, first, party, clash);
             }
             // A word that already is part of a full name waits for no other.
             None if name.words.len() == 1 && name.acronym.is_none() => {

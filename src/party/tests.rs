@@ -119,6 +119,8 @@ fn different_parties_stay_apart() {
         let all: Vec<usize> = (0..mentions.len()).collect();
         assert_eq!(parties, all, "{mentions:?}");
     };
+    apart(&["Donald Trump", "Donald Trump Jr"]);
+    apart(&["Trump", "Donald Trump Jr."]);
     apart(&["China Daily", "China"]);
     apart(&["Bank of England", "England"]);
     apart(&["China Mobile Ltd", "China"]);
@@ -130,6 +132,23 @@ fn different_parties_stay_apart() {
     apart(&["Republican National Committee", "Republican"]);
     apart(&["Manchester United", "United Airlines"]);
     apart(&["New York Times", "Financial Times"]);
+}
+
+#[test]
+fn a_son_leaves_his_father_the_name() {
+    let (parties, groups) = grouped(&[
+        "Donald Trump",
+        "Donald Trump Jr",
+        "Trump",
+        "Donald J. Trump",
+        "Donald Trump Jr.",
+        "Donald",
+    ]);
+    assert_eq!(parties, [0, 1, 0, 0, 1, 0]);
+    assert_eq!(groups.parties()[1].name, "Donald Trump Jr");
+    // Who was named with it at first is meant without it, too.
+    let (parties, _) = grouped(&["Robert Kennedy Jr.", "Robert Kennedy", "Kennedy"]);
+    assert_eq!(parties, [0, 0, 0]);
 }
 
 #[test]
