@@ -105,14 +105,16 @@ def without_last_stop(tokens: Tokens, stop: int) -> Tokens:
     return Tokens(tokens.ids[:-1], tokens.cases[:-1], tokens.word_start[:-1], tokens.spans[:-1])
 
 
-def disturbed(tokenizer, doc: Tokenized, rng: random.Random) -> Tokenized:
-    """Now and then without a headline, with one in capitals, or without the stops at the ends of
-    sentences, as feeds and scrapers leave them."""
+def disturbed(tokenizer, doc: Tokenized, rng: random.Random, disturb: bool) -> Tokenized:
+    """Now and then without a headline; with `disturb` also with one in capitals, or without the
+    stops at the ends of sentences, as feeds and scrapers leave them."""
     headline, sentences = doc.headline, doc.sentences
     chance = rng.random()
     if chance < 0.15:
         headline = None
-    elif chance < 0.25 and headline is not None:
+    if not disturb:
+        return Tokenized(doc.article, headline, sentences)
+    if 0.15 <= chance < 0.25 and headline is not None:
         upper = [3 if case else 0 for case in headline.cases]
         headline = Tokens(headline.ids, upper, headline.word_start, headline.spans)
     # A teacher's answers count the words of the sentence as it was.
@@ -122,12 +124,12 @@ def disturbed(tokenizer, doc: Tokenized, rng: random.Random) -> Tokenized:
     return Tokenized(doc.article, headline, sentences)
 
 
-def items_of(tokenizer, doc: Tokenized, shape: Shape, rng: random.Random, corpus: str) -> list[Item]:
+def items_of(tokenizer, doc: Tokenized, shape: Shape, rng: random.Random, corpus: str, disturb: bool = False) -> list[Item]:
     """Cuts an article into labelled windows, at other places in every epoch."""
     budget = None
     if len(doc.sentences) > 1:
         budget = rng.randint(shape.window_tokens // 4, shape.window_tokens)
-        doc = disturbed(tokenizer, doc, rng)
+        doc = disturbed(tokenizer, doc, rng, disturb)
     count, items = len(doc.sentences), []
     for window in make_windows(tokenizer, doc.headline, doc.sentences, shape, budget):
         n = len(window.ids)
@@ -468,6 +470,8 @@ def parse() -> argparse.Namespace:
     add("--unfreeze", action="store_true", help="train the word embeddings too")
     add("--soft", type=Path, default=None, help="articles that a teacher labelled (label.py)")
     add("--init", type=Path, help="model directory to start from, in place of a base")
+    add("--disturb", action="store_true",
+        help="now and then headlines in capitals and sentences without their stops")
     add("--freeze", type=int, default=0, help="leave the first N layers of a teacher as they are")
     add("--bf16", action="store_true",
         help="pays on processors that multiply bf16 (AMX, AVX512-BF16); elsewhere it is 25 times slower")
@@ -477,6 +481,8 @@ def parse() -> argparse.Namespace:
         options.train is None
     ):
         parser.error("name the corpora with --data, or articles of your own with --train and --dev")
+    if options.train and options.soft:
+        parser.error("--soft goes with the corpora of --data")
     if (options.base is None) == (options.init is None):
         parser.error("start from a --base or from a model directory, --init")
     if (options.out is None) != options.teacher:
@@ -539,7 +545,7 @@ def main() -> None:
         rng = random.Random(options.seed * 1000 + epoch)
         batches = []
         for corpus, docs in train.items():
-            items = [i for d in docs for i in items_of(tokenizer, d, shape, rng, corpus)]
+            items = [i for d in docs for i in items_of(tokenizer, d, shape, rng, corpus, options.disturb)]
             batches += batches_of(items, options.batch_tokens, rng)
         rng.shuffle(batches)
         return batches

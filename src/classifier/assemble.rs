@@ -310,8 +310,8 @@ impl Assembler {
         }
     }
 
-    /// Quote and reaction do not change while one speaker's words run on (in the labels they never
-    /// do): the probability of both goes to the one that the words began as.
+    /// Quote and reaction do not change while one speaker's words run on (nor do they in any of the
+    /// 62 labelled sentences of dev): the probability of both goes to the one that they began as.
     fn as_it_began(&self, index: usize, speaks: bool, mut scores: [f32; 5]) -> [f32; 5] {
         let [quote, reaction] = [SentenceType::Quote, SentenceType::Reaction].map(|k| k as usize);
         let (kept, other) = match self.before {

@@ -11,9 +11,8 @@ use super::arithmetic::Arithmetic;
 use super::kernel::{Column, Operands, exp2, paired, tiles, vector, vector_mut};
 use super::lanes::{BLOCK, Lanes, PANEL, Precision, Row, pair};
 
-/// Attention of one window.
-pub struct Attention<'a, A> {
-    pub arithmetic: A,
+/// What attention of one window takes.
+pub struct Attention<'a> {
     /// Queries, and keys below them.
     pub qk: &'a Lanes,
     pub values: &'a Lanes,
@@ -25,24 +24,31 @@ pub struct Attention<'a, A> {
     pub out: &'a mut Lanes,
 }
 
-impl<A: Arithmetic> WithSimd for Attention<'_, A> {
+/// The same with how it is computed.
+pub struct Attend<'a, A>(pub A, pub Attention<'a>);
+
+impl<A: Arithmetic> WithSimd for Attend<'_, A> {
     type Output = ();
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let width = self.out.features() / self.heads;
-        let tokens = self.out.tokens();
+        let Self(arithmetic, attention) = self;
+        let width = attention.out.features() / attention.heads;
+        let tokens = attention.out.tokens();
         // Of queries and keys.
         let precision = A::PRECISION;
-        let (hidden, rows) = (precision.rows(self.out.features()), precision.rows(width));
+        let (hidden, rows) = (
+            precision.rows(attention.out.features()),
+            precision.rows(width),
+        );
         // softmax(QKᵀ / √width), with powers of two in place of those of e.
         let scale = std::f32::consts::LOG2_E / (width as f32).sqrt();
-        let scores = self.scores.block_mut(0);
-        for (b, (block, used)) in self.qk.blocks().enumerate() {
-            for head in 0..self.heads {
+        let scores = attention.scores.block_mut(0);
+        for (b, (block, used)) in attention.qk.blocks().enumerate() {
+            for head in 0..attention.heads {
                 let features = head * rows..(head + 1) * rows;
                 let queries = &block[features.clone()];
-                for (kb, (block, count)) in self.qk.blocks().enumerate() {
+                for (kb, (block, count)) in attention.qk.blocks().enumerate() {
                     let keys = &block[hidden..][features.clone()];
                     for panel in 0..count.div_ceil(PANEL) {
                         let out = &mut scores[kb * BLOCK + panel * PANEL..][..PANEL];
@@ -53,7 +59,7 @@ impl<A: Arithmetic> WithSimd for Attention<'_, A> {
                         };
                         tiles(
                             simd,
-                            self.arithmetic,
+                            arithmetic,
                             used,
                             operands,
                             #[inline(always)]
@@ -68,19 +74,19 @@ impl<A: Arithmetic> WithSimd for Attention<'_, A> {
                     round_in_place(simd, &mut scores[..tokens], used);
                 }
                 let features = head * width..(head + 1) * width;
-                let values = self.first_value + features.start;
-                let out = &mut self.out.block_mut(b)[features];
+                let values = attention.first_value + features.start;
+                let out = &mut attention.out.block_mut(b)[features];
                 for first in (0..width).step_by(PANEL) {
                     let out = &mut out[first..];
                     let operands = Attended {
-                        values: self.values,
+                        values: attention.values,
                         first: values + first,
                         last: values + width - 1,
                         weights: &scores[..precision.rows(tokens)],
                     };
                     tiles(
                         simd,
-                        self.arithmetic,
+                        arithmetic,
                         used,
                         operands,
                         #[inline(always)]

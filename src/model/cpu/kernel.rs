@@ -13,7 +13,7 @@
 use pulp::{Arch, Simd, WithSimd};
 
 use super::arithmetic::{Arithmetic, Emulated, Native, Single};
-use super::attention::{Attention, RoundAcross};
+use super::attention::{Attend, Attention, RoundAcross};
 use super::lanes::{BLOCK, Lanes, Linear, PANEL, Precision, Row};
 
 /// What a linear layer does beside its product.
@@ -132,47 +132,31 @@ impl Kernels {
             values,
         } = scratch;
         scores.resize(qkv.tokens().next_multiple_of(PANEL), BLOCK);
-        if precision == Precision::Single || (hidden / heads) % 2 == 1 {
-            let attention = Attention {
-                arithmetic: Single,
-                qk: qkv,
-                values: qkv,
-                first_value: 2 * hidden,
-                heads,
-                scores,
-                out,
-            };
-            return self.arch.dispatch(attention);
-        }
-        self.round(qkv, pairs);
-        values.resize(hidden, Precision::Pairs.rows(qkv.tokens()));
-        self.arch.dispatch(RoundAcross {
-            x: qkv,
-            first: 2 * hidden,
-            out: values,
-        });
-        match self.native {
-            Some(native) => {
-                let attention = Attention {
-                    arithmetic: native,
-                    qk: pairs,
-                    values,
-                    first_value: 0,
-                    heads,
-                    scores,
-                    out,
-                };
-                native.dispatch(self.arch, attention);
-            }
-            None => self.arch.dispatch(Attention {
-                arithmetic: Emulated,
-                qk: pairs,
-                values,
-                first_value: 0,
-                heads,
-                scores,
-                out,
-            }),
+        let in_pairs = precision == Precision::Pairs && (hidden / heads).is_multiple_of(2);
+        let (qk, values, first_value) = if in_pairs {
+            self.round(qkv, pairs);
+            values.resize(hidden, Precision::Pairs.rows(qkv.tokens()));
+            self.arch.dispatch(RoundAcross {
+                x: qkv,
+                first: 2 * hidden,
+                out: values,
+            });
+            (&*pairs, &*values, 0)
+        } else {
+            (qkv, qkv, 2 * hidden)
+        };
+        let attention = Attention {
+            qk,
+            values,
+            first_value,
+            heads,
+            scores,
+            out,
+        };
+        match (in_pairs, self.native) {
+            (false, _) => self.arch.dispatch(Attend(Single, attention)),
+            (true, Some(native)) => native.dispatch(self.arch, Attend(native, attention)),
+            (true, None) => self.arch.dispatch(Attend(Emulated, attention)),
         }
     }
 }
