@@ -26,6 +26,7 @@ use crate::article::Invalid;
 use crate::classifier::ClassifyError;
 use crate::encode::TokenizerError;
 use crate::model::RunError;
+use crate::render::plot::PlotError;
 
 /// Why nothing was measured.
 #[derive(Debug, thiserror::Error)]
@@ -77,8 +78,8 @@ pub enum Error {
     #[error("the histogram could not be made")]
     Histogram(#[from] hdrhistogram::CreationError),
     /// A plot could not be drawn.
-    #[error("a plot could not be drawn: {0}")]
-    Plot(String),
+    #[error(transparent)]
+    Plot(#[from] PlotError),
     /// A file or a thread failed.
     #[error(transparent)]
     Io(#[from] std::io::Error),

@@ -24,7 +24,9 @@ mod source;
 use std::io::Write;
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+#[cfg(feature = "grpc")]
+use clap::{ArgMatches, error::ErrorKind, parser::ValueSource};
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
 /// How articles are read, for tests that feed it anything.
 #[doc(hidden)]
@@ -75,10 +77,21 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 /// Runs the command line of this process.
 pub fn main() -> ExitCode {
     // clap prints and exits with 2 by itself.
-    let arguments = Arguments::parse();
+    let matches = Arguments::command().get_matches();
+    let arguments = Arguments::from_arg_matches(&matches).unwrap_or_else(|error| error.exit());
     let result = match arguments.command {
         None => licenses(),
-        Some(Command::Classify(arguments)) => classify::run(arguments),
+        Some(Command::Classify(arguments)) => {
+            #[cfg(feature = "grpc")]
+            let arguments = arguments
+                .settled(|flag| on_the_command_line(&matches, flag))
+                .unwrap_or_else(|conflict| {
+                    let conflict =
+                        Arguments::command().error(ErrorKind::ArgumentConflict, conflict);
+                    conflict.exit()
+                });
+            classify::run(arguments)
+        }
         #[cfg(feature = "grpc")]
         Some(Command::Serve(arguments)) => serve::run(arguments),
         #[cfg(feature = "grpc")]
@@ -97,6 +110,15 @@ pub fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
+}
+
+/// Whether a flag of the subcommand stands there, and is not set by a variable or a default.
+#[cfg(feature = "grpc")]
+fn on_the_command_line(matches: &ArgMatches, flag: &str) -> bool {
+    let source = matches
+        .subcommand()
+        .and_then(|(_, own)| own.value_source(flag));
+    source == Some(ValueSource::CommandLine)
 }
 
 /// The licences, as far as somebody reads them.
@@ -132,8 +154,6 @@ fn warn(message: &str) {
 
 #[cfg(test)]
 mod tests {
-    use clap::CommandFactory;
-
     use super::*;
 
     #[test]

@@ -5,6 +5,8 @@ pub mod csv;
 pub mod html;
 #[cfg(feature = "parquet")]
 pub mod parquet;
+#[cfg(feature = "cli")]
+pub mod plot;
 pub mod rows;
 mod terminal;
 

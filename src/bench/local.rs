@@ -12,7 +12,7 @@ use super::cost::Cost;
 use super::encode::{self, EncoderSpeed, batches};
 use super::load::Run;
 use super::machine::Memory;
-use super::report::{self, Axis, Plot, Scale, Series, Table, bytes, milliseconds, number, percent};
+use super::report::{self, Axis, Plot, Scale, Table, bytes, milliseconds, number, percent};
 use super::start::{self, Start};
 use super::work::Work;
 use super::{Error, Pace, Watch, crew, pipeline};
@@ -259,8 +259,8 @@ impl report::Report for Report {
     }
 
     fn plots(&self) -> Vec<Plot> {
-        let curve = |name: &str, run: &Run| Series::curve(name, &run.article_ms);
-        let first = |name: &str, run: &Run| Series::curve(name, &run.first_sentence_ms);
+        let curve = |name: &str, run: &Run| report::curve(name, &run.article_ms);
+        let first = |name: &str, run: &Run| report::curve(name, &run.first_sentence_ms);
         let shares = self.stages.iter().map(|s| (s.stage.to_owned(), s.share));
         vec![
             Plot::Lines {

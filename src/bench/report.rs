@@ -2,7 +2,6 @@
 //! with every figure which machine, model and settings it is from.
 
 mod html;
-mod plot;
 
 use serde::{Serialize, Serializer};
 use serde_json::Value;
@@ -12,6 +11,7 @@ use super::load::Run;
 use super::machine::Machine;
 use super::stats::Percentiles;
 use crate::answer::ModelIdentity;
+pub use crate::render::plot::{Axis, Plot, Scale, Series, number};
 
 /// What figures belong to.
 #[derive(Clone, Debug, Serialize)]
@@ -97,94 +97,6 @@ pub struct Table {
     pub rows: Vec<Vec<String>>,
 }
 
-/// A picture of figures.
-#[derive(Clone, Debug)]
-pub enum Plot {
-    /// Points joined by lines.
-    Lines {
-        /// What it shows.
-        title: String,
-        /// Across.
-        x: Axis,
-        /// Upwards.
-        y: Axis,
-        /// The lines.
-        series: Vec<Series>,
-    },
-    /// A bar a name.
-    Bars {
-        /// What it shows.
-        title: String,
-        /// What a bar's length is.
-        label: String,
-        /// Name and length.
-        bars: Vec<(String, f64)>,
-    },
-}
-
-/// One line of a plot.
-#[derive(Clone, Debug)]
-pub struct Series {
-    /// What it is.
-    pub name: String,
-    /// Its points.
-    pub points: Vec<(f64, f64)>,
-    /// Whether each point is marked.
-    pub marked: bool,
-}
-
-impl Series {
-    /// A line through points that were each measured.
-    pub fn new(name: &str, points: Vec<(f64, f64)>) -> Self {
-        Self {
-            name: name.to_owned(),
-            points,
-            marked: true,
-        }
-    }
-
-    /// The distribution of latencies.
-    pub fn curve(name: &str, latencies: &Percentiles) -> Self {
-        Self {
-            name: name.to_owned(),
-            points: latencies.curve.clone(),
-            marked: false,
-        }
-    }
-}
-
-/// One axis of a plot.
-#[derive(Clone, Debug)]
-pub struct Axis {
-    /// What it counts.
-    pub label: String,
-    /// How.
-    pub scale: Scale,
-}
-
-impl Axis {
-    /// An axis.
-    pub fn new(label: &str, scale: Scale) -> Self {
-        Self {
-            label: label.to_owned(),
-            scale,
-        }
-    }
-}
-
-/// How an axis counts.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Scale {
-    /// From 0, in equal steps.
-    Linear,
-    /// In tens.
-    Log,
-    /// In doublings.
-    Log2,
-    /// Shares from 0 to 1, each nine as wide as the one before.
-    Percentile,
-}
-
 /// The report as tables.
 pub fn text(header: &Header, report: &impl Report) -> String {
     let facts = header.facts();
@@ -253,29 +165,6 @@ pub fn head(names: &[&str]) -> Vec<String> {
     names.iter().map(|&name| name.to_owned()).collect()
 }
 
-/// A figure to three digits or so, thousands apart.
-pub fn number(figure: f64) -> String {
-    match figure.abs() {
-        x if x >= 100.0 => thousands(figure.round()),
-        x if x >= 10.0 => format!("{figure:.1}"),
-        x if x >= 1.0 => format!("{figure:.2}"),
-        0.0 => "0".to_owned(),
-        _ => format!("{figure:.3}"),
-    }
-}
-
-fn thousands(figure: f64) -> String {
-    let digits = format!("{:.0}", figure.abs());
-    let mut out = String::from(if figure < 0.0 { "-" } else { "" });
-    for (i, digit) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i).is_multiple_of(3) {
-            out.push(',');
-        }
-        out.push(digit);
-    }
-    out
-}
-
 /// A share from 0 to 1, in percent.
 pub fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
@@ -337,6 +226,14 @@ pub fn runs(title: &str, runs: &[Run]) -> Table {
             "unsent",
         ]),
         rows: runs.iter().map(row).collect(),
+    }
+}
+
+/// The distribution of latencies.
+pub fn curve(name: &str, latencies: &Percentiles) -> Series {
+    Series {
+        marked: false,
+        ..Series::new(name, latencies.curve.clone())
     }
 }
 

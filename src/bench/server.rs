@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use serde::Serialize;
 
 use super::load::{self, Outcome, Reply, Run};
-use super::report::{self, Axis, Plot, Scale, Series, Table};
+use super::report::{self, Axis, Plot, Scale, Table};
 use super::stats::Percentiles;
 use super::work::Work;
 use super::{Error, Pace, Watch};
@@ -126,7 +126,7 @@ impl report::Report for Report {
             series: self
                 .runs
                 .iter()
-                .map(|run| Series::curve(&report::name(run), of(run)))
+                .map(|run| report::curve(&report::name(run), of(run)))
                 .collect(),
         };
         plots.push(distribution("Latency to the first sentence", |r| {

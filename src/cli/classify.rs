@@ -106,7 +106,6 @@ pub(super) struct Arguments {
         long,
         value_name = "URL",
         value_delimiter = ',',
-        conflicts_with_all = ["model", "device", "workers"],
         env = "COPYDESK_SERVER",
         help_heading = "Server"
     )]
@@ -200,6 +199,25 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
 }
 
 impl Arguments {
+    /// Servers have models of their own, so one of the two holds: what `given` finds on the command
+    /// line goes before what the environment says, and there a server before a model.
+    #[cfg(feature = "grpc")]
+    pub(super) fn settled(mut self, given: impl Fn(&str) -> bool) -> Result<Self, String> {
+        let local = ["model", "device", "workers"]
+            .into_iter()
+            .find(|f| given(f));
+        match local {
+            Some(flag) if given("server") => Err(format!(
+                "--server cannot be used with --{flag}: a server has a model of its own"
+            )),
+            Some(_) => {
+                self.server.clear();
+                Ok(self)
+            }
+            None => Ok(self),
+        }
+    }
+
     /// What clap cannot see.
     fn check(&self) -> Result<(), String> {
         if !(0.0..=1.0).contains(&self.min_confidence) {

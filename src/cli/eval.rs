@@ -8,7 +8,8 @@ use clap::{Args, ValueEnum};
 
 use super::Failure;
 use super::setup::{ModelArguments, runtime};
-use crate::eval;
+use crate::eval::{self, metrics::Classes};
+use crate::render::plot::{self, Axis, Plot, Scale, Series};
 
 /// Arguments of `eval`.
 #[derive(Args)]
@@ -20,6 +21,10 @@ pub(super) struct Arguments {
     /// How the figures are written.
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
+
+    /// Draw how often answers of each confidence are right, as SVG.
+    #[arg(long, value_name = "FILE")]
+    plot: Option<PathBuf>,
 
     #[command(flatten)]
     model: ModelArguments,
@@ -43,12 +48,42 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
             progress(done, total);
         }
     }))?;
+    if let Some(file) = arguments.plot {
+        let svg = plot::svg(&reliability(&report), true)?;
+        std::fs::write(&file, svg).map_err(|error| format!("{}: {error}", file.display()))?;
+    }
     let mut out = std::io::stdout().lock();
     match arguments.format {
         Format::Table => write!(out, "{}", report.table())?,
         Format::Json => writeln!(out, "{}", serde_json::to_string(&report)?)?,
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The reliability diagram of Guo et al. 2017, "On calibration of modern neural networks": calibrated
+/// answers lie on the diagonal.
+fn reliability(report: &eval::Report) -> Plot {
+    let points = |classes: &Classes| {
+        let bins = classes.reliability.iter();
+        bins.map(|bin| (bin.confidence, bin.accuracy)).collect()
+    };
+    let named = [("type", &report.types), ("sentiment", &report.sentiment)];
+    let measured = named.into_iter().filter_map(|(name, classes)| {
+        let classes = classes.as_ref()?;
+        let error = classes.calibration_error;
+        let name = format!("{name}, calibration error {error:.3}");
+        Some(Series::new(&name, points(classes)))
+    });
+    let ideal = Series {
+        marked: false,
+        ..Series::new("calibrated", vec![(0.0, 0.0), (1.0, 1.0)])
+    };
+    Plot::Lines {
+        title: "Reliability".to_owned(),
+        x: Axis::new("confidence", Scale::Linear),
+        y: Axis::new("share of right answers", Scale::Linear),
+        series: measured.chain([ideal]).collect(),
+    }
 }
 
 /// One line that writes over itself.

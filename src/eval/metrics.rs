@@ -64,6 +64,17 @@ pub struct Class {
     pub score: Score,
 }
 
+/// Answers of about the same confidence.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
+pub struct Bin {
+    /// How many.
+    pub cases: usize,
+    /// The mean of their scores.
+    pub confidence: f64,
+    /// Share of right answers.
+    pub accuracy: f64,
+}
+
 /// How well a classification does.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Classes {
@@ -76,6 +87,8 @@ pub struct Classes {
     /// How far the scores are from the share of right answers: 15 bins of equal width, after Guo
     /// et al. 2017, "On calibration of modern neural networks".
     pub calibration_error: f64,
+    /// The bins of that, empty ones left out, by rising confidence.
+    pub reliability: Vec<Bin>,
     /// In the order of the labels.
     pub classes: Vec<Class>,
     /// Counts: a row for each true class, a column for each answer.
@@ -98,11 +111,13 @@ impl Classes {
             }
         });
         let right = (0..N).map(|c| confusion[c][c]).sum();
+        let reliability = reliability(cases);
         Some(Self {
             cases: cases.len(),
             macro_f1: classes.iter().map(|c| c.score.f1).sum::<f64>() / N as f64,
             accuracy: ratio(right, cases.len()),
-            calibration_error: calibration_error(cases),
+            calibration_error: calibration_error(&reliability),
+            reliability,
             classes: classes.to_vec(),
             confusion: confusion.map(|row| row.to_vec()).to_vec(),
         })
@@ -154,19 +169,32 @@ fn confusion<const N: usize>(cases: &[Case<N>]) -> [[usize; N]; N] {
     counts
 }
 
-fn calibration_error<const N: usize>(cases: &[Case<N>]) -> f64 {
-    // Per bin: right answers, and the sum of confidences.
-    let mut bins = [(0.0, 0.0); BINS];
+fn reliability<const N: usize>(cases: &[Case<N>]) -> Vec<Bin> {
+    // Per bin: answers, right ones, and the sum of confidences.
+    let mut bins = [(0, 0, 0.0); BINS];
     for case in cases {
         let answer = case.answer();
         let confidence = case.scores[answer];
         let bin = &mut bins[((confidence * BINS as f32) as usize).min(BINS - 1)];
-        bin.0 += f64::from(u8::from(answer == case.gold));
-        bin.1 += f64::from(confidence);
+        bin.0 += 1;
+        bin.1 += usize::from(answer == case.gold);
+        bin.2 += f64::from(confidence);
     }
-    // Size × |accuracy − confidence|, with both as sums over the bin.
+    bins.into_iter()
+        .filter(|(cases, ..)| *cases > 0)
+        .map(|(cases, right, sum)| Bin {
+            cases,
+            confidence: sum / cases as f64,
+            accuracy: ratio(right, cases),
+        })
+        .collect()
+}
+
+/// Σ size × |accuracy − confidence| / cases
+fn calibration_error(bins: &[Bin]) -> f64 {
+    let cases: usize = bins.iter().map(|bin| bin.cases).sum();
     bins.iter()
-        .map(|(right, sum): &(f64, f64)| (right - sum).abs())
+        .map(|bin| bin.cases as f64 * (bin.accuracy - bin.confidence).abs())
         .sum::<f64>()
-        / cases.len() as f64
+        / cases as f64
 }

@@ -75,6 +75,16 @@ fn classes_by_hand() {
     near(classes.accuracy, 0.6);
     // 2/5·|0.5−0.5| + 2/5·|1−0.9| + 1/5·|0−1|
     near(classes.calibration_error, 0.04 + 0.2);
+    for (bin, cases, confidence, accuracy) in [
+        (classes.reliability[0], 2, 0.5, 0.5),
+        (classes.reliability[1], 2, 0.9, 1.0),
+        (classes.reliability[2], 1, 1.0, 0.0),
+    ] {
+        assert_eq!(bin.cases, cases);
+        near(bin.confidence, confidence);
+        near(bin.accuracy, accuracy);
+    }
+    assert_eq!(classes.reliability.len(), 3, "empty bins are left out");
     assert_eq!(Classes::of::<3>(["a", "b", "c"], &[]), None);
 }
 

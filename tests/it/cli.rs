@@ -312,6 +312,11 @@ fn eval_reads_both_layouts() {
     );
     let output = copydesk(&["eval", "--data", &newsmtsc], b"");
     assert!(String::from_utf8_lossy(&output.stdout).contains("negative"));
+    let plot = directory.path().join("plot.svg").display().to_string();
+    let output = copydesk(&["eval", "--data", &newsroom, "--plot", &plot], b"");
+    assert_eq!(output.status.code(), Some(0), "{}", stderr(&output));
+    let svg = std::fs::read_to_string(&plot).expect("a plot");
+    assert!(svg.contains("type, calibration error") && svg.contains("sentiment, calibration"));
     let bad = file("bad.jsonl", "{\n");
     let output = copydesk(&["eval", "--data", &bad], b"");
     assert_eq!(output.status.code(), Some(1));

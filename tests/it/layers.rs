@@ -126,7 +126,7 @@ fn libraries_stay_in_their_rooms() {
             ],
         ),
         ("gemm::", &["model", "bench"]),
-        ("plotters::", &["bench"]),
+        ("plotters::", &["render"]),
         ("hdrhistogram::", &["bench"]),
         ("arrow_", &["render", "cli"]),
         ("flate2::", &["cli"]),

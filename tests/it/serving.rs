@@ -128,6 +128,31 @@ fn no_server_is_a_clear_error() {
 }
 
 #[test]
+fn the_command_line_goes_before_the_environment() {
+    let model = fixture().display().to_string();
+    let code = |variable: (&str, &str), arguments: [&str; 2]| {
+        let output = Command::new(env!("CARGO_BIN_EXE_copydesk"))
+            .env(variable.0, variable.1)
+            .args(["classify", "--timeout", "2", "examples/articles/court.txt"])
+            .current_dir(env!("CARGO_MANIFEST_DIR"))
+            .args(arguments)
+            .output()
+            .expect("the executable");
+        output.status.code()
+    };
+    let nobody = "http://127.0.0.1:1";
+    assert_eq!(
+        code(("COPYDESK_MODEL", &model), ["--server", nobody]),
+        Some(1),
+        "the server is asked, and does not answer"
+    );
+    assert_eq!(
+        code(("COPYDESK_SERVER", nobody), ["--model", &model]),
+        Some(0)
+    );
+}
+
+#[test]
 fn a_log_that_is_no_terminal_is_plain() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_copydesk"))
         .args(["serve", "--addr", "127.0.0.1:0", "--workers", "1"])

@@ -1,8 +1,9 @@
 //! The page: facts, tables and plots in one file, without scripts, fonts or anything else from
 //! elsewhere.
 
-use super::{Header, Plot, Series, Table, plot};
+use super::{Header, Plot, Series, Table};
 use crate::bench::Error;
+use crate::render::plot;
 
 const STYLE: &str = "
   body { font: 16px/1.5 system-ui, sans-serif; color: #1d2430; background: #fff;
@@ -67,7 +68,7 @@ fn figure(plot: &Plot) -> Result<String, Error> {
     let title = match plot {
         Plot::Lines { title, .. } | Plot::Bars { title, .. } => escape(title),
     };
-    let svg = plot::svg(plot)?;
+    let svg = plot::svg(plot, false)?;
     let svg = svg.replacen(
         "<svg ",
         &format!("<svg role=\"img\" aria-label=\"{title}\" "),

@@ -22,11 +22,11 @@ pub(super) struct Arguments {
     articles: ArticleArguments,
 
     /// Seconds that are measured.
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "10", env = "COPYDESK_BENCH_SECONDS", value_parser = seconds)]
     seconds: Duration,
 
     /// Seconds before them that are left out.
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "2", env = "COPYDESK_BENCH_WARMUP", value_parser = seconds)]
     warmup: Duration,
 
     /// Articles under way at a time; twice the workers and two if left out.

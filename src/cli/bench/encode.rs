@@ -25,11 +25,11 @@ pub(super) struct Arguments {
     windows: PathBuf,
 
     /// Seconds of each of the two measurements.
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "10", env = "COPYDESK_BENCH_SECONDS", value_parser = seconds)]
     seconds: Duration,
 
     /// Seconds before each that are left out.
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "2", env = "COPYDESK_BENCH_WARMUP", value_parser = seconds)]
     warmup: Duration,
 
     /// Which encoder runs.

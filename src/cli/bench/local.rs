@@ -23,11 +23,11 @@ pub(super) struct Arguments {
 
     /// Seconds of each of five measurements: the pipeline full, and with one article at a time;
     /// its stages; the encoder alone, and with the heads.
-    #[arg(long, value_name = "SECONDS", default_value = "10", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "10", env = "COPYDESK_BENCH_SECONDS", value_parser = seconds)]
     seconds: Duration,
 
     /// Seconds before each that are left out.
-    #[arg(long, value_name = "SECONDS", default_value = "2", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "2", env = "COPYDESK_BENCH_WARMUP", value_parser = seconds)]
     warmup: Duration,
 
     /// Articles under way at a time in the full pipeline; twice the workers and two if left out.

@@ -43,11 +43,11 @@ pub(super) struct Arguments {
     max_callers: usize,
 
     /// Seconds of each loop.
-    #[arg(long, value_name = "SECONDS", default_value = "30", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "30", env = "COPYDESK_BENCH_SECONDS", value_parser = seconds)]
     seconds: Duration,
 
     /// Seconds before each that are left out.
-    #[arg(long, value_name = "SECONDS", default_value = "3", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "3", env = "COPYDESK_BENCH_WARMUP", value_parser = seconds)]
     warmup: Duration,
 
     /// Seconds that an article may take.

@@ -36,11 +36,11 @@ pub(super) struct Arguments {
     concurrency: Vec<usize>,
 
     /// Seconds of each length and each number of callers; what takes longer is measured once.
-    #[arg(long, value_name = "SECONDS", default_value = "5", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "5", env = "COPYDESK_BENCH_SECONDS", value_parser = seconds)]
     seconds: Duration,
 
     /// Seconds that are left out at the start, and before each number of callers.
-    #[arg(long, value_name = "SECONDS", default_value = "1", value_parser = seconds)]
+    #[arg(long, value_name = "SECONDS", default_value = "1", env = "COPYDESK_BENCH_WARMUP", value_parser = seconds)]
     warmup: Duration,
 
     #[command(flatten)]

@@ -1,12 +1,93 @@
-//! Plots as SVG. Scales are worked out here, and the drawing is left to plotters.
+//! Figures as pictures in SVG. Scales are worked out here, and the drawing is left to plotters.
 
 use std::ops::Range;
 
 use plotters::coord::ranged1d::{KeyPointHint, NoDefaultFormatting, ValueFormatter};
 use plotters::prelude::*;
 
-use super::{Axis, Plot, Scale, Series, number};
-use crate::bench::Error;
+/// A plot that could not be drawn, and why.
+#[derive(Debug, thiserror::Error)]
+#[error("a plot cannot be drawn: {0}")]
+pub struct PlotError(String);
+
+/// A picture of figures.
+#[derive(Clone, Debug)]
+pub enum Plot {
+    /// Points joined by lines.
+    Lines {
+        /// What it shows.
+        title: String,
+        /// Across.
+        x: Axis,
+        /// Upwards.
+        y: Axis,
+        /// The lines.
+        series: Vec<Series>,
+    },
+    /// A bar a name.
+    Bars {
+        /// What it shows.
+        title: String,
+        /// What a bar's length is.
+        label: String,
+        /// Name and length.
+        bars: Vec<(String, f64)>,
+    },
+}
+
+/// One line of a plot.
+#[derive(Clone, Debug)]
+pub struct Series {
+    /// What it is.
+    pub name: String,
+    /// Its points.
+    pub points: Vec<(f64, f64)>,
+    /// Whether each point is marked.
+    pub marked: bool,
+}
+
+impl Series {
+    /// A line through points that were each measured.
+    pub fn new(name: &str, points: Vec<(f64, f64)>) -> Self {
+        Self {
+            name: name.to_owned(),
+            points,
+            marked: true,
+        }
+    }
+}
+
+/// One axis of a plot.
+#[derive(Clone, Debug)]
+pub struct Axis {
+    /// What it counts.
+    pub label: String,
+    /// How.
+    pub scale: Scale,
+}
+
+impl Axis {
+    /// An axis.
+    pub fn new(label: &str, scale: Scale) -> Self {
+        Self {
+            label: label.to_owned(),
+            scale,
+        }
+    }
+}
+
+/// How an axis counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Scale {
+    /// From 0, in equal steps.
+    Linear,
+    /// In tens.
+    Log,
+    /// In doublings.
+    Log2,
+    /// Shares from 0 to 1, each nine as wide as the one before.
+    Percentile,
+}
 
 /// Told apart in print and by the colour-blind.
 const COLOURS: [RGBColor; 8] = [
@@ -26,7 +107,7 @@ fn colours() -> impl Iterator<Item = RGBColor> {
 }
 
 /// Name and colour of each line, to stand beside the plot: within, it would hide something.
-pub(super) fn key(series: &[Series]) -> Vec<(&str, String)> {
+pub fn key(series: &[Series]) -> Vec<(&str, String)> {
     let hex = |RGBColor(red, green, blue)| format!("#{red:02x}{green:02x}{blue:02x}");
     let names = series.iter().map(|s| s.name.as_str());
     names.zip(colours().map(hex)).collect()
@@ -38,19 +119,24 @@ const SIZE: (u32, u32) = (640, 380);
 /// plotters takes sizes a quarter larger than browsers do.
 const FONT: (&str, u32) = ("sans-serif", 17);
 
-pub(super) fn svg(plot: &Plot) -> Result<String, Error> {
+/// The plot as an SVG document. Its key is left to the page ([`key`]), unless it is `alone`.
+///
+/// # Errors
+///
+/// When plotters fails, which no figures give reason for.
+pub fn svg(plot: &Plot, alone: bool) -> Result<String, PlotError> {
     let mut svg = String::new();
     let drawn = match plot {
-        Plot::Lines { x, y, series, .. } => lines(&mut svg, x, y, series),
+        Plot::Lines { x, y, series, .. } => lines(&mut svg, x, y, series, alone),
         Plot::Bars { label, bars, .. } => self::bars(&mut svg, label, bars),
     };
-    drawn.map_err(|error| Error::Plot(error.to_string()))?;
+    drawn.map_err(|error| PlotError(error.to_string()))?;
     Ok(svg)
 }
 
 type Drawn = Result<(), Box<dyn std::error::Error>>;
 
-fn lines(svg: &mut String, x: &Axis, y: &Axis, series: &[Series]) -> Drawn {
+fn lines(svg: &mut String, x: &Axis, y: &Axis, series: &[Series], alone: bool) -> Drawn {
     let all = || series.iter().flat_map(|s| &s.points);
     let across = Ruler::new(x.scale, all().map(|p| p.0));
     let up = Ruler::new(y.scale, all().map(|p| p.1));
@@ -77,7 +163,20 @@ fn lines(svg: &mut String, x: &Axis, y: &Axis, series: &[Series]) -> Drawn {
         let points: Vec<(f64, f64)> = series.points.iter().map(place).collect();
         let line = LineSeries::new(points, colour.stroke_width(2));
         let size = if series.marked { 3 } else { 0 };
-        chart.draw_series(line.point_size(size))?;
+        let drawn = chart.draw_series(line.point_size(size))?;
+        if alone {
+            drawn.label(&series.name).legend(move |(x, y)| {
+                PathElement::new([(x, y), (x + 18, y)], colour.stroke_width(3))
+            });
+        }
+    }
+    if alone {
+        chart
+            .configure_series_labels()
+            .position(SeriesLabelPosition::UpperLeft)
+            .label_font((FONT.0, FONT.1, &INK))
+            .background_style(WHITE)
+            .draw()?;
     }
     area.present()?;
     Ok(())
@@ -224,6 +323,29 @@ fn linear(lowest: f64, highest: f64) -> (f64, f64, Vec<f64>) {
     (low, high, ticks)
 }
 
+/// A figure to three digits or so, thousands apart.
+pub fn number(figure: f64) -> String {
+    match figure.abs() {
+        x if x >= 100.0 => thousands(figure.round()),
+        x if x >= 10.0 => format!("{figure:.1}"),
+        x if x >= 1.0 => format!("{figure:.2}"),
+        0.0 => "0".to_owned(),
+        _ => format!("{figure:.3}"),
+    }
+}
+
+fn thousands(figure: f64) -> String {
+    let digits = format!("{:.0}", figure.abs());
+    let mut out = String::from(if figure < 0.0 { "-" } else { "" });
+    for (i, digit) in digits.chars().enumerate() {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
+            out.push(',');
+        }
+        out.push(digit);
+    }
+    out
+}
+
 /// As [`number`], without digits that say nothing on an axis.
 fn plain(figure: f64) -> String {
     match figure.abs() {
@@ -276,7 +398,9 @@ mod tests {
                     y: axis(Scale::Linear),
                     series: vec![Series::new("a", points.clone()), Series::new("b", vec![])],
                 };
-                assert!(svg(&plot).unwrap().starts_with("<svg "));
+                for alone in [false, true] {
+                    assert!(svg(&plot, alone).unwrap().starts_with("<svg "));
+                }
             }
         }
         let bars = |bars| Plot::Bars {
@@ -284,7 +408,7 @@ mod tests {
             label: "l".into(),
             bars,
         };
-        assert!(svg(&bars(vec![("a".into(), 0.0)])).is_ok());
-        assert!(svg(&bars(vec![("a".into(), 0.5), ("b".into(), 0.1)])).is_ok());
+        assert!(svg(&bars(vec![("a".into(), 0.0)]), false).is_ok());
+        assert!(svg(&bars(vec![("a".into(), 0.5), ("b".into(), 0.1)]), false).is_ok());
     }
 }
