@@ -617,7 +617,8 @@ def main() -> None:
         print(summary(figures))
     if options.teacher:
         return
-    card = Card(options.id, options.revision, base_name, list(train))
+    names = [n if n != "soft" else "articles labelled by a teacher" for n in train]
+    card = Card(options.id, options.revision, base_name, names)
     export(model, tokenizer, card, options.out, shape, figures)
     print(f"wrote {options.out} with {json.dumps(asdict(shape))}")
 

@@ -22,7 +22,8 @@ pub(super) struct Arguments {
     #[arg(long, value_enum, default_value_t = Format::Table)]
     format: Format,
 
-    /// Draw how often answers of each confidence are right, as SVG.
+    /// Draw how often answers of each confidence are right, as SVG; points of fewer than ten answers
+    /// are left out.
     #[arg(long, value_name = "FILE")]
     plot: Option<PathBuf>,
 
@@ -60,11 +61,15 @@ pub(super) fn run(arguments: Arguments) -> Result<ExitCode, Failure> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Answers that a point of the diagram needs at least: the share of a few says nothing.
+const ENOUGH: usize = 10;
+
 /// The reliability diagram of Guo et al. 2017, "On calibration of modern neural networks": calibrated
 /// answers lie on the diagonal.
 fn reliability(report: &eval::Report) -> Plot {
     let points = |classes: &Classes| {
         let bins = classes.reliability.iter();
+        let bins = bins.filter(|bin| bin.cases >= ENOUGH);
         bins.map(|bin| (bin.confidence, bin.accuracy)).collect()
     };
     let named = [("type", &report.types), ("sentiment", &report.sentiment)];
