@@ -173,7 +173,7 @@ fn lines(svg: &mut String, x: &Axis, y: &Axis, series: &[Series], alone: bool) -
     if alone {
         chart
             .configure_series_labels()
-            .position(SeriesLabelPosition::LowerRight)
+            .position(SeriesLabelPosition::UpperLeft)
             .label_font((FONT.0, FONT.1, &INK))
             .background_style(WHITE)
             .draw()?;
