@@ -1,6 +1,6 @@
 """Labels articles with a trained teacher, for `train.py --soft`.
 
-    python training/label.py --base MPNET --work WORK --articles FILE --out FILE.jsonl.gz
+    python training/label.py --base MPNET --tokenizer TOKENIZER --work WORK --articles FILE --out FILE.jsonl.gz
 
 WORK is where `train.py` left the teacher's checkpoint. Every sentence gets the teacher's
 probabilities: types, tags of words, and the sentiment of the mentions that it finds.
