@@ -17,6 +17,7 @@ import { colours, contrast, executable, launch, root, shots } from './browser.mj
 
 const folder = mkdtempSync(join(tmpdir(), 'copydesk-ui-'));
 const TOKEN = 'correct-horse-battery';
+const model = JSON.parse(readFileSync(join(root, 'models/news-en/config.json'), 'utf8'));
 const articles = readFileSync(join(root, 'examples/articles/articles.jsonl'), 'utf8')
   .trim().split('\n').map((line) => JSON.parse(line)).filter(({ text }) => text);
 const hostile = {
@@ -91,7 +92,8 @@ async function ask(p, { headline = '', text, parties = [] }) {
 }
 
 check('it says which model reads, and what the marks mean', async (p) => {
-  await p.locator('#model', { hasText: 'Model: news-en 1.' }).waitFor();
+  const { id, revision } = model.copydesk;
+  await p.locator('#model', { hasText: `Model: ${id} ${revision}.` }).waitFor();
   assert.equal(await p.locator('#access').isVisible(), false);
   assert.equal(await p.locator('#tools').isVisible(), false);
   await p.locator('#legend summary').click();
