@@ -40,6 +40,11 @@ def has_vnni() -> bool:
     return bool({"avx512_vnni", "avx_vnni", "asimddp"} & set(flags()))
 
 
+def has_bf16() -> bool:
+    """Whether the processor multiplies bfloat16 by an instruction that copydesk and PyTorch use."""
+    return "avx512_bf16" in flags()
+
+
 def describe() -> dict:
     """Processor, cores, system, versions, and how busy the machine was to begin with."""
     return {
