@@ -1,9 +1,12 @@
 //! The encoder alone, and encoder with heads, on all cores: one single-threaded worker each over
 //! shared weights, in batches as the engine makes them.
 
+use std::time::Duration;
+
 use serde::Serialize;
 
 use super::cost::Cost;
+use super::stats::median;
 use super::work::Work;
 use super::{Error, Pace, Watch, crew, peak};
 use crate::encode::Window;
@@ -17,6 +20,9 @@ pub struct Report {
     pub encoder: EncoderSpeed,
     /// Encoder and heads.
     pub encoder_heads: Speed,
+    /// 10⁹ floating-point operations a second of the machine's products, the middle one of the turns;
+    /// `None` where the model runs elsewhere than on the processor.
+    pub peak_gflops: Option<f64>,
     /// Single-threaded workers.
     pub workers: usize,
 }
@@ -28,7 +34,8 @@ pub struct EncoderSpeed {
     pub tokens_per_second: f64,
     /// 10⁹ floating-point operations a second, counted as [`Cost`] says.
     pub gflops: f64,
-    /// Of what the machine's products reach; `None` where the model runs elsewhere than on the
+    /// Of what the machine's products reach: the middle one of the turns that both take, so that what
+    /// else the machine does slows both down. `None` where the model runs elsewhere than on the
     /// processor.
     pub share_of_peak: Option<f64>,
 }
@@ -51,18 +58,10 @@ pub struct Config {
     pub pace: Pace,
 }
 
-impl EncoderSpeed {
-    /// From work a second, and what the machine's products reach (operations a second).
-    pub fn new(speed: Work, peak: Option<f64>) -> Self {
-        Self {
-            tokens_per_second: speed.tokens,
-            gflops: speed.flops / 1e9,
-            share_of_peak: peak.map(|peak| speed.flops / peak),
-        }
-    }
-}
+/// How long the encoder runs before the machine's products have their turn.
+const TURN: Duration = Duration::from_secs(1);
 
-/// Measures; `peak` is what the machine's products reach (operations a second).
+/// Measures.
 ///
 /// # Errors
 ///
@@ -71,7 +70,6 @@ pub fn measure(
     model: &Model,
     windows: &[Window],
     cost: &Cost,
-    peak: Option<f64>,
     config: Config,
     watch: &dyn Watch,
 ) -> Result<Report, Error> {
@@ -80,8 +78,8 @@ pub fn measure(
         return Err(Error::NoWindows);
     }
     let work: Vec<Work> = batches.iter().map(|b| work(b, cost)).collect();
-    let run = |heads: bool| {
-        crew::run(config.workers, config.pace, |n| {
+    let run = |heads: bool, pace: Pace| {
+        let shares = crew::run(config.workers, pace, |n| {
             let n = n % batches.len();
             let states = model.encode(&batches[n])?;
             if heads {
@@ -89,34 +87,59 @@ pub fn measure(
             }
             std::hint::black_box(&states);
             Ok(work[n])
-        })
+        })?;
+        Ok::<_, Error>(crew::rate(&shares))
     };
-    watch.begin("encoder alone", config.pace.whole());
-    let alone = crew::rate(&run(false)?);
+    let mut products = precision(model).map(|p| peak::Products::new(config.workers, p));
+    let turn = config.pace.time.min(TURN);
+    let turns = config.pace.time.div_duration_f64(turn).round().max(1.0) as u32;
+    let beside = if products.is_some() {
+        peak::TIME * turns
+    } else {
+        Duration::ZERO
+    };
+    watch.begin("encoder alone", config.pace.whole() + beside);
+    let (mut speeds, mut peaks) = (Vec::new(), Vec::new());
+    for number in 0..turns {
+        let warmup = if number == 0 {
+            config.pace.warmup
+        } else {
+            Duration::ZERO
+        };
+        speeds.push(run(false, Pace { warmup, time: turn })?);
+        if let Some(products) = &mut products {
+            peaks.push(products.measure()?);
+        }
+    }
+    let mean = |of: fn(&Work) -> f64| speeds.iter().map(of).sum::<f64>() / f64::from(turns);
+    let shares: Vec<f64> = speeds
+        .iter()
+        .zip(&peaks)
+        .map(|(s, peak)| s.flops / peak)
+        .collect();
     watch.begin("encoder and heads", config.pace.whole());
-    let both = crew::rate(&run(true)?);
+    let both = run(true, config.pace)?;
     Ok(Report {
-        encoder: EncoderSpeed::new(alone, peak),
+        encoder: EncoderSpeed {
+            tokens_per_second: mean(|s| s.tokens),
+            gflops: mean(|s| s.flops) / 1e9,
+            share_of_peak: products.is_some().then(|| median(&shares)),
+        },
         encoder_heads: Speed {
             tokens_per_second: both.tokens,
         },
+        peak_gflops: products.is_some().then(|| median(&peaks) / 1e9),
         workers: config.workers,
     })
 }
 
-/// What the machine's products reach, in operations a second, where the model runs on them.
-///
-/// # Errors
-///
-/// When a thread panics.
-pub fn peak(model: &Model, workers: usize, watch: &dyn Watch) -> Result<Option<f64>, Error> {
-    let precision = match model.placement() {
-        Placement::Cuda(_) => return Ok(None),
-        Placement::CpuBf16 => Precision::Pairs,
-        Placement::Cpu | Placement::CpuF32 | Placement::CpuCandle => Precision::Single,
-    };
-    watch.begin("matrix products", peak::TIME);
-    peak::measure(workers, precision).map(Some)
+/// What the model's products multiply, where it runs on the processor.
+fn precision(model: &Model) -> Option<Precision> {
+    match model.placement() {
+        Placement::Cuda(_) => None,
+        Placement::CpuBf16 => Some(Precision::Pairs),
+        Placement::Cpu | Placement::CpuF32 | Placement::CpuCandle => Some(Precision::Single),
+    }
 }
 
 /// Windows in batches, filled greedily in their order.

@@ -45,8 +45,6 @@ pub struct Report {
     /// The encoder alone, and with the heads.
     #[serde(flatten)]
     pub encode: encode::Report,
-    /// What the machine's matrix products reach, in 10⁹ operations a second.
-    pub peak_gflops: Option<f64>,
     /// What is neither encoder nor heads.
     pub beside_model: BesideModel,
     /// The start.
@@ -108,26 +106,28 @@ pub fn measure(
     let alone = runtime.block_on(pipeline::run(classifier, set, 1, pace))?;
     watch.begin("each stage", pace.whole());
     let spent = stages(model, set, engine.workers, engine.max_batch_tokens, pace)?;
-    let peak = encode::peak(model, engine.workers, watch)?;
     let windows = windows(model, set)?;
     let encoding = encode::Config {
         workers: engine.workers,
         batch_tokens: engine.max_batch_tokens,
         pace,
     };
-    let encode = encode::measure(model, &windows, cost, peak, encoding, watch)?;
+    let encode = encode::measure(model, &windows, cost, encoding, watch)?;
     let ceiling = encode.encoder_heads.tokens_per_second;
     let beside_model = BesideModel {
         of_stages: spent.beside_model(),
         of_pipeline: 1.0 - full.speed.tokens / ceiling,
     };
     Ok(Report {
-        pipeline_encoder: EncoderSpeed::new(full.speed, peak),
+        pipeline_encoder: EncoderSpeed {
+            tokens_per_second: full.speed.tokens,
+            gflops: full.speed.flops / 1e9,
+            share_of_peak: encode.peak_gflops.map(|peak| full.speed.flops / 1e9 / peak),
+        },
         pipeline: full,
         alone,
         stages: spent.stages(),
         encode,
-        peak_gflops: peak.map(|p| p / 1e9),
         beside_model,
         start,
         memory,
@@ -370,7 +370,7 @@ impl Report {
             vec!["encoder and heads".into(), number(heads), none(), none()],
             row("within the pipeline", &self.pipeline_encoder),
         ];
-        if let Some(peak) = self.peak_gflops {
+        if let Some(peak) = self.encode.peak_gflops {
             rows.push(vec![
                 "matrix products".into(),
                 none(),

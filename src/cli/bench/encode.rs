@@ -87,8 +87,7 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         },
     };
     let progress = Progress::new();
-    let peak = encode::peak(&model, config.workers, &progress)?;
-    let report = encode::measure(&model, &windows, &cost, peak, config, &progress)?;
+    let report = encode::measure(&model, &windows, &cost, config, &progress)?;
     drop(progress);
     let mut out = std::io::stdout().lock();
     if arguments.json {
@@ -96,9 +95,14 @@ pub(super) fn run(arguments: &Arguments) -> Result<(), Failure> {
         return Ok(());
     }
     let encoder = report.encoder;
-    let share = encoder.share_of_peak.map_or_else(String::new, |share| {
-        format!(", {} of the peak", percent(share))
-    });
+    let share = match (encoder.share_of_peak, report.peak_gflops) {
+        (Some(share), Some(peak)) => format!(
+            ", {} of what products reach beside it ({})",
+            percent(share),
+            number(peak)
+        ),
+        _ => String::new(),
+    };
     writeln!(out, "workers            {}", report.workers)?;
     writeln!(
         out,

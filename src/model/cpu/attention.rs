@@ -8,8 +8,8 @@
 use pulp::{Simd, WithSimd};
 
 use super::arithmetic::Arithmetic;
-use super::kernel::{Column, Operands, exp2, paired, tiles, vector, vector_mut};
-use super::lanes::{BLOCK, Lanes, PANEL, Precision, Row, pair};
+use super::kernel::{Column, Operands, Sums, exp2, paired, slices, tile, vector, vector_mut};
+use super::lanes::{BLOCK, Lanes, NARROW, Precision, Row, WIDE, pair};
 
 /// What attention of one window takes.
 pub struct Attention<'a> {
@@ -32,6 +32,19 @@ impl<A: Arithmetic> WithSimd for Attend<'_, A> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
+        if S::REGISTER_COUNT >= 32 {
+            self.run::<S, WIDE>(simd);
+        } else {
+            self.run::<S, NARROW>(simd);
+        }
+    }
+}
+
+impl<A: Arithmetic> Attend<'_, A> {
+    /// Slice by slice of queries, whose scores are few enough to stay near, in panels of P keys, then of
+    /// P features.
+    #[inline(always)]
+    fn run<S: Simd, const P: usize>(self, simd: S) {
         let Self(arithmetic, attention) = self;
         let width = attention.out.features() / attention.heads;
         let tokens = attention.out.tokens();
@@ -48,75 +61,94 @@ impl<A: Arithmetic> WithSimd for Attend<'_, A> {
             for head in 0..attention.heads {
                 let features = head * rows..(head + 1) * rows;
                 let queries = &block[features.clone()];
-                for (kb, (block, count)) in attention.qk.blocks().enumerate() {
-                    let keys = &block[hidden..][features.clone()];
-                    for panel in 0..count.div_ceil(PANEL) {
-                        let out = &mut scores[kb * BLOCK + panel * PANEL..][..PANEL];
-                        let operands = Scored {
-                            keys,
+                for (at, count) in slices::<S>(used) {
+                    for (kb, (block, keys)) in attention.qk.blocks().enumerate() {
+                        let operands = |panel| Scored {
+                            keys: &block[hidden..][features.clone()],
                             panel,
                             queries,
                         };
-                        tiles(
-                            simd,
-                            arithmetic,
-                            used,
-                            operands,
-                            #[inline(always)]
-                            |_, _| simd.splat_f32s(0.0),
-                            #[inline(always)]
-                            |i, at, sum| *vector_mut::<S>(&mut out[i], at) = sum,
-                        );
+                        for panel in 0..keys.div_ceil(P) {
+                            let out = &mut scores[kb * BLOCK + panel * P..][..P];
+                            let operands: Scored<'_, P> = operands(panel);
+                            tile(simd, arithmetic, operands, at, count, Scores(out));
+                        }
                     }
-                }
-                let totals = softmax(simd, &mut scores[..tokens], used, scale);
-                if let Precision::Pairs = precision {
-                    round_in_place(simd, &mut scores[..tokens], used);
-                }
-                let features = head * width..(head + 1) * width;
-                let values = attention.first_value + features.start;
-                let out = &mut attention.out.block_mut(b)[features];
-                for first in (0..width).step_by(PANEL) {
-                    let out = &mut out[first..];
-                    let operands = Attended {
-                        values: attention.values,
-                        first: values + first,
-                        last: values + width - 1,
-                        weights: &scores[..precision.rows(tokens)],
-                    };
-                    tiles(
-                        simd,
-                        arithmetic,
-                        used,
-                        operands,
-                        #[inline(always)]
-                        |_, _| simd.splat_f32s(0.0),
-                        #[inline(always)]
-                        |i, at, sum| {
-                            if let Some(row) = out.get_mut(i) {
-                                let total = vector::<S>(&totals, at);
-                                *vector_mut::<S>(row, at) = simd.div_f32s(sum, total);
-                            }
-                        },
-                    );
+                    let scores = &mut scores[..tokens];
+                    let totals = softmax(simd, scores, at, count, scale);
+                    if let Precision::Pairs = precision {
+                        round_in_place(simd, scores, at, count);
+                    }
+                    let features = head * width..(head + 1) * width;
+                    let values = attention.first_value + features.start;
+                    let out = &mut attention.out.block_mut(b)[features];
+                    for first in (0..width).step_by(P) {
+                        let operands: Attended<'_, P> = Attended {
+                            values: attention.values,
+                            first: values + first,
+                            last: values + width - 1,
+                            weights: &scores[..precision.rows(tokens)],
+                        };
+                        let sums = Averages {
+                            totals: &totals,
+                            out: &mut out[first..],
+                        };
+                        tile(simd, arithmetic, operands, at, count, sums);
+                    }
                 }
             }
         }
     }
 }
 
-/// Scores \[keys\] rows of queries → 2^(scale · (score − largest)), and their sums.
-#[inline(always)]
-fn softmax<S: Simd>(simd: S, scores: &mut [Row], used: usize, scale: f32) -> Row {
-    let mut totals = Row([1.0; BLOCK]);
-    let vectors = used.div_ceil(S::F32_LANES);
-    let step = if S::REGISTER_COUNT >= 32 { 3 } else { 2 };
-    for at in (0..vectors).step_by(step) {
-        match step.min(vectors - at) {
-            1 => softmax_of::<S, 1>(simd, scores, at, scale, &mut totals),
-            2 => softmax_of::<S, 2>(simd, scores, at, scale, &mut totals),
-            _ => softmax_of::<S, 3>(simd, scores, at, scale, &mut totals),
+/// Scores of a panel of keys, as they are.
+struct Scores<'a>(&'a mut [Row]);
+
+impl<S: Simd> Sums<S> for Scores<'_> {
+    #[inline(always)]
+    fn start(&self, simd: S, _: usize, _: usize) -> S::f32s {
+        simd.splat_f32s(0.0)
+    }
+
+    #[inline(always)]
+    fn finish<const V: usize>(&mut self, _: S, i: usize, at: usize, sums: [S::f32s; V]) {
+        for v in 0..V {
+            *vector_mut::<S>(&mut self.0[i], at + v) = sums[v];
         }
+    }
+}
+
+/// Features of the values, weighted by powers of two whose sums are `totals`.
+struct Averages<'a> {
+    totals: &'a Row,
+    out: &'a mut [Row],
+}
+
+impl<S: Simd> Sums<S> for Averages<'_> {
+    #[inline(always)]
+    fn start(&self, simd: S, _: usize, _: usize) -> S::f32s {
+        simd.splat_f32s(0.0)
+    }
+
+    #[inline(always)]
+    fn finish<const V: usize>(&mut self, simd: S, i: usize, at: usize, sums: [S::f32s; V]) {
+        if let Some(row) = self.out.get_mut(i) {
+            for v in 0..V {
+                let total = vector::<S>(self.totals, at + v);
+                *vector_mut::<S>(row, at + v) = simd.div_f32s(sums[v], total);
+            }
+        }
+    }
+}
+
+/// Scores \[keys\] of a slice of queries → 2^(scale · (score − largest)), and their sums.
+#[inline(always)]
+fn softmax<S: Simd>(simd: S, scores: &mut [Row], at: usize, count: usize, scale: f32) -> Row {
+    let mut totals = Row([1.0; BLOCK]);
+    match count {
+        1 => softmax_of::<S, 1>(simd, scores, at, scale, &mut totals),
+        3 if S::REGISTER_COUNT >= 32 => softmax_of::<S, 3>(simd, scores, at, scale, &mut totals),
+        _ => softmax_of::<S, 2>(simd, scores, at, scale, &mut totals),
     }
     totals
 }
@@ -152,16 +184,16 @@ fn softmax_of<S: Simd, const V: usize>(
     }
 }
 
-/// [`PANEL`] keys of a head, the `panel`th of their block, and its queries; both \[width\].
+/// P keys of a head, the `panel`th of their block, and its queries; both \[width\].
 #[derive(Clone, Copy)]
-struct Scored<'a> {
+struct Scored<'a, const P: usize> {
     keys: &'a [Row],
     panel: usize,
     queries: &'a [Row],
 }
 
-impl<'a> Operands<'a> for Scored<'a> {
-    type Column = &'a [f32; PANEL];
+impl<'a, const P: usize> Operands<'a, P> for Scored<'a, P> {
+    type Column = &'a [f32; P];
 
     #[inline(always)]
     fn each(self, mut step: impl FnMut(Self::Column, &'a Row)) {
@@ -171,23 +203,23 @@ impl<'a> Operands<'a> for Scored<'a> {
     }
 }
 
-/// [`PANEL`] features of all values, `first` and those behind it up to `last`, and the weights that
+/// P features of all values, `first` and those behind it up to `last`, and the weights that
 /// queries give them, \[tokens\] or \[pairs of tokens\].
 #[derive(Clone, Copy)]
-struct Attended<'a> {
+struct Attended<'a, const P: usize> {
     values: &'a Lanes,
     first: usize,
     last: usize,
     weights: &'a [Row],
 }
 
-impl<'a> Operands<'a> for Attended<'a> {
-    type Column = Across<'a>;
+impl<'a, const P: usize> Operands<'a, P> for Attended<'a, P> {
+    type Column = Across<'a, P>;
 
     #[inline(always)]
     fn each(self, mut step: impl FnMut(Self::Column, &'a Row)) {
         for ((block, _), weights) in self.values.blocks().zip(self.weights.chunks(BLOCK)) {
-            let mut rows = [&block[self.first].0; PANEL];
+            let mut rows = [&block[self.first].0; P];
             for (i, row) in rows.iter_mut().enumerate() {
                 // A width that is no multiple of a panel repeats its last feature.
                 *row = &block[(self.first + i).min(self.last)].0;
@@ -199,14 +231,14 @@ impl<'a> Operands<'a> for Attended<'a> {
     }
 }
 
-/// One token's values of [`PANEL`] features.
+/// One token's values of P features.
 #[derive(Clone, Copy)]
-struct Across<'a> {
-    rows: [&'a [f32; BLOCK]; PANEL],
+struct Across<'a, const P: usize> {
+    rows: [&'a [f32; BLOCK]; P],
     k: usize,
 }
 
-impl Column for Across<'_> {
+impl<const P: usize> Column for Across<'_, P> {
     #[inline(always)]
     fn get(self, output: usize) -> f32 {
         self.rows[output][self.k]
@@ -215,9 +247,9 @@ impl Column for Across<'_> {
 
 /// Weights two tokens at a time as pairs of bfloat16, over the rows that they come from.
 #[inline(always)]
-fn round_in_place<S: Simd>(simd: S, scores: &mut [Row], used: usize) {
+fn round_in_place<S: Simd>(simd: S, scores: &mut [Row], at: usize, count: usize) {
     for out in 0..scores.len().div_ceil(2) {
-        for at in 0..used.div_ceil(S::F32_LANES) {
+        for at in at..at + count {
             let low = vector::<S>(&scores[2 * out], at);
             // A closure in `map` would be compiled by itself, without the instruction set.
             let high = match scores.get(2 * out + 1) {

@@ -14,7 +14,7 @@ use pulp::{Arch, Simd, WithSimd};
 
 use super::arithmetic::{Arithmetic, Emulated, Native, Single};
 use super::attention::{Attend, Attention, RoundAcross};
-use super::lanes::{BLOCK, Lanes, Linear, PANEL, Precision, Row};
+use super::lanes::{BLOCK, Lanes, Linear, NARROW, Precision, Row, WIDE};
 
 /// What a linear layer does beside its product.
 #[derive(Clone, Copy)]
@@ -52,6 +52,11 @@ impl Kernels {
     /// Takes an instruction set that the caller knows to be there, and no instruction for bfloat16.
     pub fn with(arch: Arch) -> Self {
         Self { arch, native: None }
+    }
+
+    /// The instruction set.
+    pub fn arch(self) -> Arch {
+        self.arch
     }
 
     /// What multiplies bfloat16: an instruction of its own, or two multiplications in f32.
@@ -131,7 +136,7 @@ impl Kernels {
             pairs,
             values,
         } = scratch;
-        scores.resize(qkv.tokens().next_multiple_of(PANEL), BLOCK);
+        scores.resize(qkv.tokens().next_multiple_of(BLOCK), BLOCK);
         let in_pairs = precision == Precision::Pairs && (hidden / heads).is_multiple_of(2);
         let (qk, values, first_value) = if in_pairs {
             self.round(qkv, pairs);
@@ -187,6 +192,10 @@ const GELU: bool = true;
 /// Bytes of weights that are kept near while all tokens pass by: a part of the second-level cache.
 const NEAR: usize = 256 << 10;
 
+/// Rows of a slice of tokens that are kept nearest while all those weights pass by, where a slice is no
+/// whole row: 24 KiB, most of the first-level cache.
+const DEPTH: usize = 384;
+
 struct Product<'a, A, const ACT: bool> {
     arithmetic: A,
     layer: &'a Linear,
@@ -200,45 +209,87 @@ impl<A: Arithmetic, const ACT: bool> WithSimd for Product<'_, A, ACT> {
 
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
-        let panels = self.layer.outputs().div_ceil(PANEL);
-        let near = (NEAR / size_of_val(self.layer.panel(0)).max(1)).max(1);
-        for first in (0..panels).step_by(near) {
-            let chunk = first..panels.min(first + near);
-            for (b, (x, used)) in self.x.blocks().enumerate() {
-                let residual = self.residual.map(|r| r.block(b));
-                let out = self.out.block_mut(b);
-                for panel in chunk.clone() {
-                    let features = panel * PANEL..self.layer.outputs().min((panel + 1) * PANEL);
-                    let bias = &self.layer.bias()[features.clone()];
-                    let residual = residual.map(|r| &r[features.clone()]);
-                    let out = &mut out[features];
-                    let operands = Weighted {
-                        panel: self.layer.panel(panel),
-                        rows: x,
-                    };
-                    tiles(
-                        simd,
-                        self.arithmetic,
-                        used,
-                        operands,
-                        #[inline(always)]
-                        |i, at| match (bias.get(i), residual.and_then(|r| r.get(i))) {
-                            (Some(b), Some(r)) => {
-                                simd.add_f32s(vector::<S>(r, at), simd.splat_f32s(*b))
-                            }
-                            (Some(b), None) => simd.splat_f32s(*b),
-                            _ => simd.splat_f32s(0.0),
-                        },
-                        #[inline(always)]
-                        |i, at, sum| {
-                            if let Some(row) = out.get_mut(i) {
-                                let sum = if ACT { gelu(simd, sum) } else { sum };
-                                *vector_mut::<S>(row, at) = sum;
-                            }
-                        },
-                    );
+        if S::REGISTER_COUNT >= 32 {
+            self.run::<S, WIDE>(simd, usize::MAX);
+        } else {
+            self.run::<S, NARROW>(simd, DEPTH);
+        }
+    }
+}
+
+impl<A: Arithmetic, const ACT: bool> Product<'_, A, ACT> {
+    /// In panels of P outputs, and `depth` rows at a time, whose sums wait in `out` for the next.
+    #[inline(always)]
+    fn run<S: Simd, const P: usize>(self, simd: S, depth: usize) {
+        let (outputs, rows) = (self.layer.outputs(), self.layer.rows());
+        let panels = outputs.div_ceil(P);
+        let depth = depth.min(rows).max(1);
+        let near = (NEAR / size_of::<[f32; P]>() / depth).max(1);
+        for from in (0..rows).step_by(depth) {
+            let depths = from..rows.min(from + depth);
+            for first in (0..panels).step_by(near) {
+                let chunk = first..panels.min(first + near);
+                for (b, (x, used)) in self.x.blocks().enumerate() {
+                    let residual = self.residual.map(|r| r.block(b));
+                    let out = self.out.block_mut(b);
+                    for (at, count) in slices::<S>(used) {
+                        for panel in chunk.clone() {
+                            let features = panel * P..outputs.min((panel + 1) * P);
+                            let operands = Weighted {
+                                panel: &self.layer.panel::<P>(panel)[depths.clone()],
+                                rows: &x[depths.clone()],
+                            };
+                            let sums = Outputs::<ACT> {
+                                begins: from == 0,
+                                ends: depths.end == rows,
+                                bias: &self.layer.bias()[features.clone()],
+                                residual: residual.map(|r| &r[features.clone()]),
+                                out: &mut out[features],
+                            };
+                            tile(simd, self.arithmetic, operands, at, count, sums);
+                        }
+                    }
                 }
             }
+        }
+    }
+}
+
+/// The outputs of one panel: their sums begin with bias and residual, or go on from where they wait.
+struct Outputs<'a, const ACT: bool> {
+    begins: bool,
+    ends: bool,
+    bias: &'a [f32],
+    residual: Option<&'a [Row]>,
+    out: &'a mut [Row],
+}
+
+impl<S: Simd, const ACT: bool> Sums<S> for Outputs<'_, ACT> {
+    #[inline(always)]
+    fn start(&self, simd: S, i: usize, at: usize) -> S::f32s {
+        if !self.begins {
+            return match self.out.get(i) {
+                Some(row) => vector::<S>(row, at),
+                None => simd.splat_f32s(0.0),
+            };
+        }
+        match (self.bias.get(i), self.residual.and_then(|r| r.get(i))) {
+            (Some(b), Some(r)) => simd.add_f32s(vector::<S>(r, at), simd.splat_f32s(*b)),
+            (Some(b), None) => simd.splat_f32s(*b),
+            _ => simd.splat_f32s(0.0),
+        }
+    }
+
+    #[inline(always)]
+    fn finish<const V: usize>(&mut self, simd: S, i: usize, at: usize, mut sums: [S::f32s; V]) {
+        let Some(row) = self.out.get_mut(i) else {
+            return;
+        };
+        if ACT && self.ends {
+            sums = gelu(simd, sums);
+        }
+        for v in 0..V {
+            *vector_mut::<S>(row, at + v) = sums[v];
         }
     }
 }
@@ -300,9 +351,9 @@ pub(super) fn vector_mut<S: Simd>(row: &mut Row, at: usize) -> &mut S::f32s {
     &mut S::as_mut_simd_f32s(&mut row.0).0[at]
 }
 
-/// The two sides of a sum of products: row after row of one, and [`PANEL`] numbers of the other that
-/// each multiply the whole row.
-pub(super) trait Operands<'a>: Copy {
+/// The two sides of a sum of products: row after row of one, and M numbers of the other that each
+/// multiply the whole row.
+pub(super) trait Operands<'a, const M: usize>: Copy {
     type Column: Column;
 
     fn each(self, step: impl FnMut(Self::Column, &'a Row));
@@ -312,15 +363,24 @@ pub(super) trait Column: Copy {
     fn get(self, output: usize) -> f32;
 }
 
-/// A panel of weights, \[inputs, PANEL\], and the tokens of a block, \[inputs\].
+/// What sums of products begin with, and what becomes of them; `i` is the output within the tile, `at`
+/// the vector of its row.
+pub(super) trait Sums<S: Simd> {
+    fn start(&self, simd: S, i: usize, at: usize) -> S::f32s;
+
+    /// Takes the sums of V vectors from `at` on.
+    fn finish<const V: usize>(&mut self, simd: S, i: usize, at: usize, sums: [S::f32s; V]);
+}
+
+/// A panel of weights, \[rows, P\], and the tokens of a block, \[rows\].
 #[derive(Clone, Copy)]
-struct Weighted<'a> {
-    panel: &'a [[f32; PANEL]],
+struct Weighted<'a, const P: usize> {
+    panel: &'a [[f32; P]],
     rows: &'a [Row],
 }
 
-impl<'a> Operands<'a> for Weighted<'a> {
-    type Column = &'a [f32; PANEL];
+impl<'a, const P: usize> Operands<'a, P> for Weighted<'a, P> {
+    type Column = &'a [f32; P];
 
     #[inline(always)]
     fn each(self, mut step: impl FnMut(Self::Column, &'a Row)) {
@@ -330,95 +390,53 @@ impl<'a> Operands<'a> for Weighted<'a> {
     }
 }
 
-impl Column for &[f32; PANEL] {
+impl<const P: usize> Column for &[f32; P] {
     #[inline(always)]
     fn get(self, output: usize) -> f32 {
         self[output]
     }
 }
 
-/// The first `used` tokens of [`PANEL`] outputs. `start` gives what a sum begins with and `finish`
-/// takes it, both by the output within the panel and the vector of the row.
+/// The slices of a block's first `used` tokens that tiles take, as their first vector and how many; see
+/// [`panel`](super::lanes::panel). With AVX-512 a slice is a whole row.
 #[inline(always)]
-pub(super) fn tiles<'a, S: Simd, A: Arithmetic, O: Operands<'a>>(
+pub(super) fn slices<S: Simd>(used: usize) -> impl Iterator<Item = (usize, usize)> {
+    let vectors = used.div_ceil(S::F32_LANES);
+    let most = if S::REGISTER_COUNT >= 32 { 3 } else { 2 };
+    let slice = move |at| (at, most.min(vectors - at));
+    (0..vectors).step_by(most).map(slice)
+}
+
+/// M outputs of one slice of tokens.
+#[inline(always)]
+pub(super) fn tile<'a, S: Simd, A: Arithmetic, const M: usize>(
     simd: S,
     arithmetic: A,
-    used: usize,
-    operands: O,
-    start: impl Fn(usize, usize) -> S::f32s,
-    mut finish: impl FnMut(usize, usize, S::f32s),
+    operands: impl Operands<'a, M>,
+    at: usize,
+    count: usize,
+    sums: impl Sums<S>,
 ) {
-    let vectors = used.div_ceil(S::F32_LANES);
-    if S::REGISTER_COUNT >= 32 {
-        // 8 × 3 sums, 3 vectors and 1 factor.
-        for at in (0..vectors).step_by(3) {
-            match vectors - at {
-                1 => tile::<S, A, O, 0, PANEL, 1>(
-                    simd,
-                    arithmetic,
-                    operands,
-                    at,
-                    &start,
-                    &mut finish,
-                ),
-                2 => tile::<S, A, O, 0, PANEL, 2>(
-                    simd,
-                    arithmetic,
-                    operands,
-                    at,
-                    &start,
-                    &mut finish,
-                ),
-                _ => tile::<S, A, O, 0, PANEL, 3>(
-                    simd,
-                    arithmetic,
-                    operands,
-                    at,
-                    &start,
-                    &mut finish,
-                ),
-            }
-        }
-    } else {
-        // 4 × 2 sums of 16 registers: with 4 × 3 there is none to spare, and one spilt sum halves
-        // the speed.
-        for at in (0..vectors).step_by(2) {
-            match vectors - at {
-                1 => {
-                    tile::<S, A, O, 0, 4, 1>(simd, arithmetic, operands, at, &start, &mut finish);
-                    tile::<S, A, O, 4, 4, 1>(simd, arithmetic, operands, at, &start, &mut finish);
-                }
-                _ => {
-                    tile::<S, A, O, 0, 4, 2>(simd, arithmetic, operands, at, &start, &mut finish);
-                    tile::<S, A, O, 4, 4, 2>(simd, arithmetic, operands, at, &start, &mut finish);
-                }
-            }
-        }
+    match count {
+        1 => tile_of::<S, A, M, 1>(simd, arithmetic, operands, at, sums),
+        3 if S::REGISTER_COUNT >= 32 => tile_of::<S, A, M, 3>(simd, arithmetic, operands, at, sums),
+        _ => tile_of::<S, A, M, 2>(simd, arithmetic, operands, at, sums),
     }
 }
 
-/// M outputs from F on, times V vectors of tokens from `at` on.
+/// M outputs of V vectors of tokens.
 #[inline(always)]
-fn tile<
-    'a,
-    S: Simd,
-    A: Arithmetic,
-    O: Operands<'a>,
-    const F: usize,
-    const M: usize,
-    const V: usize,
->(
+fn tile_of<'a, S: Simd, A: Arithmetic, const M: usize, const V: usize>(
     simd: S,
     arithmetic: A,
-    operands: O,
+    operands: impl Operands<'a, M>,
     at: usize,
-    start: &impl Fn(usize, usize) -> S::f32s,
-    finish: &mut impl FnMut(usize, usize, S::f32s),
+    mut ends: impl Sums<S>,
 ) {
     let mut sums = [[simd.splat_f32s(0.0); V]; M];
     for i in 0..M {
         for v in 0..V {
-            sums[i][v] = start(F + i, at + v);
+            sums[i][v] = ends.start(simd, i, at + v);
         }
     }
     operands.each(
@@ -426,7 +444,7 @@ fn tile<
         |column, row| {
             let row = &S::as_simd_f32s(&row.0).0[at..at + V];
             for i in 0..M {
-                let factor = simd.splat_f32s(column.get(F + i));
+                let factor = simd.splat_f32s(column.get(i));
                 for v in 0..V {
                     sums[i][v] = arithmetic.mul_add(simd, factor, row[v], sums[i][v]);
                 }
@@ -434,9 +452,7 @@ fn tile<
         },
     );
     for i in 0..M {
-        for v in 0..V {
-            finish(F + i, at + v, sums[i][v]);
-        }
+        ends.finish(simd, i, at, sums[i]);
     }
 }
 
@@ -474,7 +490,7 @@ pub(super) fn exp2<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
 /// log₂ Φ(−a) is close to a parabola, so a polynomial of degree 6 gives it on [0, 6] (Lawson's
 /// iteration, weighted by a · Φ(−a)); beyond 6 the term is below 6e-9.
 #[inline(always)]
-fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+fn gelu<S: Simd, const V: usize>(simd: S, x: [S::f32s; V]) -> [S::f32s; V] {
     const Q: [f32; 7] = [
         -0.999_993_1,
         -1.151_201_7,
@@ -484,10 +500,14 @@ fn gelu<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
         -0.000_769_224_6,
         3.309_34e-5,
     ];
-    let a = simd.min_f32s(simd.abs_f32s(x), simd.splat_f32s(6.0));
-    let tail = exp2(simd, horner(simd, &Q, a));
-    let positive = simd.max_f32s(x, simd.splat_f32s(0.0));
-    simd.negate_mul_add_f32s(a, tail, positive)
+    let mut out = x;
+    for v in 0..V {
+        let a = simd.min_f32s(simd.abs_f32s(x[v]), simd.splat_f32s(6.0));
+        let tail = exp2(simd, horner(simd, &Q, a));
+        let positive = simd.max_f32s(x[v], simd.splat_f32s(0.0));
+        out[v] = simd.negate_mul_add_f32s(a, tail, positive);
+    }
+    out
 }
 
 /// Σ cᵢ xⁱ.

@@ -5,12 +5,24 @@
 use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
+use pulp::{Arch, Simd, WithSimd};
 
 /// Tokens of a block: three AVX-512 registers, six of AVX2, twelve of NEON.
 pub const BLOCK: usize = 48;
 
-/// Features that one tile of a product computes at a time.
-pub const PANEL: usize = 8;
+/// Features that one tile of a product computes at a time, by how many registers there are. A tile
+/// keeps its sums in registers, three vectors of tokens of each feature where there are 32, else two:
+/// 8 × 3 or 6 × 2 sums, the tokens' vectors, and one more for the feature's factor. (With 16 registers,
+/// 4 × 3 sums have none to spare, and one that is spilt halves the speed; 4 × 2 are as few as two
+/// multiplications a cycle that take four cycles each keep busy, and so a fifth slower.)
+pub const fn panel(registers: usize) -> usize {
+    if registers >= 32 { WIDE } else { NARROW }
+}
+
+/// A panel where there are 32 registers or more.
+pub const WIDE: usize = 8;
+/// A panel where there are fewer.
+pub const NARROW: usize = 6;
 
 /// One feature of the tokens of a block.
 #[derive(Clone, Copy, Debug, Pod, Zeroable)]
@@ -139,23 +151,43 @@ pub enum Precision {
     Pairs,
 }
 
-/// The weights of a linear layer, laid out once: panels of [`PANEL`] output features, each
-/// \[rows, PANEL\], and the bias. A row is an input, or a pair of inputs.
+/// The weights of a linear layer, laid out once for an instruction set: panels of as many output
+/// features as a tile takes (see [`panel`]), each \[rows, features\], and the bias. A row is an input,
+/// or a pair of inputs.
 pub struct Linear {
-    panels: Vec<[f32; PANEL]>,
+    panels: Vec<f32>,
     bias: Vec<f32>,
     inputs: usize,
+    width: usize,
     precision: Precision,
 }
 
+/// Asks an instruction set how wide its panels are.
+struct Width;
+
+impl WithSimd for Width {
+    type Output = usize;
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) -> usize {
+        panel(S::REGISTER_COUNT)
+    }
+}
+
 impl Linear {
-    /// Of f32, from `weight` \[outputs, inputs\], row by row, and `bias` \[outputs\].
+    /// Of f32, from `weight` \[outputs, inputs\], row by row, and `bias` \[outputs\], for this machine.
     pub fn new(weight: &[f32], bias: &[f32]) -> Self {
         Self::with(weight, bias, Precision::Single)
     }
 
     /// The same, in this precision.
     pub fn with(weight: &[f32], bias: &[f32], precision: Precision) -> Self {
+        Self::laid_out(weight, bias, precision, Arch::new())
+    }
+
+    /// The same, for the kernels of an instruction set.
+    pub fn laid_out(weight: &[f32], bias: &[f32], precision: Precision, arch: Arch) -> Self {
+        let width = arch.dispatch(Width);
         let outputs = bias.len();
         let inputs = weight.len() / outputs.max(1);
         let at = |output: usize, input: usize| {
@@ -166,12 +198,13 @@ impl Linear {
                 0.0
             }
         };
-        let mut panels = Vec::with_capacity(outputs.div_ceil(PANEL) * precision.rows(inputs));
-        for first in (0..outputs).step_by(PANEL) {
-            for row in 0..precision.rows(inputs) {
-                panels.push(std::array::from_fn(|i| match precision {
-                    Precision::Single => at(first + i, row),
-                    Precision::Pairs => pair(at(first + i, 2 * row), at(first + i, 2 * row + 1)),
+        let rows = precision.rows(inputs);
+        let mut panels = Vec::with_capacity(outputs.next_multiple_of(width) * rows);
+        for first in (0..outputs).step_by(width) {
+            for row in 0..rows {
+                panels.extend((first..first + width).map(|output| match precision {
+                    Precision::Single => at(output, row),
+                    Precision::Pairs => pair(at(output, 2 * row), at(output, 2 * row + 1)),
                 }));
             }
         }
@@ -179,6 +212,7 @@ impl Linear {
             panels,
             bias: bias.to_vec(),
             inputs,
+            width,
             precision,
         }
     }
@@ -203,10 +237,20 @@ impl Linear {
         &self.bias
     }
 
-    /// One panel: \[rows\] of [`PANEL`] outputs.
-    pub fn panel(&self, index: usize) -> &[[f32; PANEL]] {
-        let rows = self.precision.rows(self.inputs);
-        &self.panels[index * rows..][..rows]
+    /// Inputs, or pairs of them: the rows of a panel.
+    pub fn rows(&self) -> usize {
+        self.precision.rows(self.inputs)
+    }
+
+    /// One panel: \[rows\] of P outputs.
+    ///
+    /// # Panics
+    ///
+    /// When the layer was laid out for panels of another width.
+    pub fn panel<const P: usize>(&self, index: usize) -> &[[f32; P]] {
+        assert_eq!(P, self.width, "laid out for another instruction set");
+        let size = self.rows() * P;
+        self.panels[index * size..][..size].as_chunks().0
     }
 }
 
