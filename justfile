@@ -29,8 +29,8 @@ deploy:
     bash .ci/deploy
 
 # Train the default model; see training/README.md.
-train data base:
-    python training/train.py --data {{data}} --base {{base}} --out models/news-en
+train data mpnet:
+    training/default {{data}} {{mpnet}} models/news-en
 
 # Known holes, licences and sources of all packages; builds cargo-deny where it is missing.
 deny *checks:

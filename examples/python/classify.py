@@ -9,6 +9,7 @@ Exit codes: 0 done, 1 something failed, 2 wrong arguments.
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from pathlib import Path
 
@@ -60,6 +61,8 @@ def page(client: Client, file: Path) -> bool:
         article = Article(text=file.read_text(encoding="utf-8-sig"), id=str(file))
         for event in client.stream(article):
             print(lines(event), flush=True)
+    except BrokenPipeError:
+        raise
     except (OSError, UnicodeDecodeError, CopydeskError) as error:
         print(f"{file}: {error}", file=sys.stderr)
         return False
@@ -85,4 +88,9 @@ def lines(event: Sentence | Restart | Summary) -> str:
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except BrokenPipeError:
+        # Whoever reads the output has enough. What Python still holds of it must go somewhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -174,6 +174,67 @@ fn a_log_that_is_no_terminal_is_plain() {
     assert!(!line.contains('\x1b'), "{line:?}");
 }
 
+#[test]
+fn the_log_holds_neither_texts_nor_tokens() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("written");
+        path.display().to_string()
+    };
+    let tokens = write("tokens", "# ours\nquokka-quokka-quokka\n");
+    let own = write("own", "quokka-quokka-quokka\n");
+    let other = write("other", "wombat-wombat-wombat\n");
+    let good = write(
+        "good.txt",
+        "Zanzipolis votes\n\nZanzipolis met the Grimwald envoys.\n",
+    );
+    // The second is refused, for its party has no name.
+    let bad = write(
+        "bad.jsonl",
+        r#"{"id":"b","text":"Zanzipolis met Grimwald.","parties":[{"id":"grimwald","name":" "}]}"#,
+    );
+    let log = folder.path().join("log");
+    let mut child = Command::new(env!("CARGO_BIN_EXE_copydesk"))
+        .args(["serve", "--addr", "127.0.0.1:0", "--workers", "1"])
+        .args(["--log", "debug", "--log-format", "json", "--auth-tokens"])
+        .args([&tokens, "--model"])
+        .arg(fixture())
+        .stderr(std::fs::File::create(&log).expect("a file"))
+        .spawn()
+        .expect("the executable");
+    let read = || std::fs::read_to_string(&log).expect("the log");
+    let address = || {
+        read().lines().find_map(|line| {
+            let log: Value = serde_json::from_str(line).ok()?;
+            log["fields"]["address"].as_str().map(str::to_owned)
+        })
+    };
+    let url = loop {
+        assert_eq!(child.try_wait().expect("a child"), None, "{}", read());
+        if let Some(address) = address() {
+            break format!("http://{address}");
+        }
+        std::thread::sleep(std::time::Duration::from_millis(20));
+    };
+    for (token, file, code) in [(&own, &good, 0), (&own, &bad, 1), (&other, &good, 1)] {
+        let output = classify(&["--server", &url, "--token-file", token, file]);
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{told}");
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    let log = read();
+    // That there is one of the calls, down to their frames.
+    assert!(
+        log.contains("stream_id") && log.contains("copydesk"),
+        "{log}"
+    );
+    for word in ["zanzipolis", "grimwald", "quokka", "wombat"] {
+        assert!(!log.to_lowercase().contains(word), "{word}: {log}");
+    }
+}
+
 #[cfg(unix)]
 #[test]
 fn signals_end_the_server_cleanly() {
