@@ -173,10 +173,14 @@ fn softmax_of<S: Simd, const V: usize>(
     let mut sums = [simd.splat_f32s(0.0); V];
     for row in scores.iter_mut() {
         let row = &mut S::as_mut_simd_f32s(&mut row.0).0[at..at + V];
+        let mut x = sums;
         for v in 0..V {
-            let x = simd.sub_f32s(simd.mul_f32s(row[v], scale), shift[v]);
-            row[v] = exp2(simd, x);
-            sums[v] = simd.add_f32s(sums[v], row[v]);
+            x[v] = simd.sub_f32s(simd.mul_f32s(row[v], scale), shift[v]);
+        }
+        let powers = exp2(simd, x);
+        for v in 0..V {
+            row[v] = powers[v];
+            sums[v] = simd.add_f32s(sums[v], powers[v]);
         }
     }
     for v in 0..V {

@@ -210,20 +210,21 @@ impl<A: Arithmetic, const ACT: bool> WithSimd for Product<'_, A, ACT> {
     #[inline(always)]
     fn with_simd<S: Simd>(self, simd: S) {
         if S::REGISTER_COUNT >= 32 {
-            self.run::<S, WIDE>(simd, usize::MAX);
+            self.run::<S, WIDE>(simd);
         } else {
-            self.run::<S, NARROW>(simd, DEPTH);
+            self.run::<S, NARROW>(simd);
         }
     }
 }
 
 impl<A: Arithmetic, const ACT: bool> Product<'_, A, ACT> {
-    /// In panels of P outputs, and `depth` rows at a time, whose sums wait in `out` for the next.
+    /// In panels of P outputs, and so many rows at a time, whose sums wait in `out` for the next.
     #[inline(always)]
-    fn run<S: Simd, const P: usize>(self, simd: S, depth: usize) {
+    fn run<S: Simd, const P: usize>(self, simd: S) {
         let (outputs, rows) = (self.layer.outputs(), self.layer.rows());
         let panels = outputs.div_ceil(P);
-        let depth = depth.min(rows).max(1);
+        let whole = slice::<S>() * S::F32_LANES >= BLOCK;
+        let depth = if whole { rows } else { rows.min(DEPTH) }.max(1);
         let near = (NEAR / size_of::<[f32; P]>() / depth).max(1);
         for from in (0..rows).step_by(depth) {
             let depths = from..rows.min(from + depth);
@@ -402,9 +403,14 @@ impl<const P: usize> Column for &[f32; P] {
 #[inline(always)]
 pub(super) fn slices<S: Simd>(used: usize) -> impl Iterator<Item = (usize, usize)> {
     let vectors = used.div_ceil(S::F32_LANES);
-    let most = if S::REGISTER_COUNT >= 32 { 3 } else { 2 };
-    let slice = move |at| (at, most.min(vectors - at));
-    (0..vectors).step_by(most).map(slice)
+    let found = move |at| (at, slice::<S>().min(vectors - at));
+    (0..vectors).step_by(slice::<S>()).map(found)
+}
+
+/// Vectors of a slice.
+#[inline(always)]
+fn slice<S: Simd>() -> usize {
+    if S::REGISTER_COUNT >= 32 { 3 } else { 2 }
 }
 
 /// M outputs of one slice of tokens.
@@ -459,9 +465,10 @@ fn tile_of<'a, S: Simd, A: Arithmetic, const M: usize, const V: usize>(
 /// 2^x for x ≤ 126, no less than 2^−126. Relative error at most 3e-7.
 ///
 /// 2^x = 2^n · 2^r with n the nearest integer; 2^r on [−½, ½] by a minimax polynomial of degree 5
-/// (Lawson's iteration), whose bits n is then added to the exponent of.
+/// (Lawson's iteration), whose bits n is then added to the exponent of. Step by step over all vectors,
+/// since each step waits for the one before.
 #[inline(always)]
-pub(super) fn exp2<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
+pub(super) fn exp2<S: Simd, const V: usize>(simd: S, x: [S::f32s; V]) -> [S::f32s; V] {
     const P: [f32; 6] = [
         1.0,
         0.693_147_24,
@@ -472,16 +479,23 @@ pub(super) fn exp2<S: Simd>(simd: S, x: S::f32s) -> S::f32s {
     ];
     // 1.5 · 2²³: adding it rounds to an integer, which then stands in the lowest bits.
     const ROUND: f32 = 12_582_912.0;
-    let x = simd.max_f32s(x, simd.splat_f32s(-126.0));
     let round = simd.splat_f32s(ROUND);
-    let shifted = simd.add_f32s(x, round);
-    let r = simd.sub_f32s(x, simd.sub_f32s(shifted, round));
-    let power = horner(simd, &P, r);
-    let n = simd.wrapping_dyn_shl_u32s(
-        simd.transmute_u32s_f32s(shifted),
-        simd.splat_u32s(f32::MANTISSA_DIGITS - 1),
-    );
-    simd.transmute_f32s_u32s(simd.add_u32s(simd.transmute_u32s_f32s(power), n))
+    let (mut shifted, mut r) = (x, x);
+    for v in 0..V {
+        let x = simd.max_f32s(x[v], simd.splat_f32s(-126.0));
+        shifted[v] = simd.add_f32s(x, round);
+        r[v] = simd.sub_f32s(x, simd.sub_f32s(shifted[v], round));
+    }
+    let mut power = horner(simd, &P, r);
+    for v in 0..V {
+        let n = simd.wrapping_dyn_shl_u32s(
+            simd.transmute_u32s_f32s(shifted[v]),
+            simd.splat_u32s(f32::MANTISSA_DIGITS - 1),
+        );
+        let bits = simd.add_u32s(simd.transmute_u32s_f32s(power[v]), n);
+        power[v] = simd.transmute_f32s_u32s(bits);
+    }
+    power
 }
 
 /// gelu(x) = x · Φ(x) = max(x, 0) − |x| · Φ(−|x|), within 3e-7 of the exact one up to |x| = 4, and
@@ -500,24 +514,33 @@ fn gelu<S: Simd, const V: usize>(simd: S, x: [S::f32s; V]) -> [S::f32s; V] {
         -0.000_769_224_6,
         3.309_34e-5,
     ];
+    let mut a = x;
+    for v in 0..V {
+        a[v] = simd.min_f32s(simd.abs_f32s(x[v]), simd.splat_f32s(6.0));
+    }
+    let tail = exp2(simd, horner(simd, &Q, a));
     let mut out = x;
     for v in 0..V {
-        let a = simd.min_f32s(simd.abs_f32s(x[v]), simd.splat_f32s(6.0));
-        let tail = exp2(simd, horner(simd, &Q, a));
         let positive = simd.max_f32s(x[v], simd.splat_f32s(0.0));
-        out[v] = simd.negate_mul_add_f32s(a, tail, positive);
+        out[v] = simd.negate_mul_add_f32s(a[v], tail[v], positive);
     }
     out
 }
 
 /// Σ cᵢ xⁱ.
 #[inline(always)]
-fn horner<S: Simd, const N: usize>(simd: S, c: &[f32; N], x: S::f32s) -> S::f32s {
-    let mut sum = simd.splat_f32s(c[N - 1]);
+fn horner<S: Simd, const N: usize, const V: usize>(
+    simd: S,
+    c: &[f32; N],
+    x: [S::f32s; V],
+) -> [S::f32s; V] {
+    let mut sums = [simd.splat_f32s(c[N - 1]); V];
     for i in (0..N - 1).rev() {
-        sum = simd.mul_add_f32s(sum, x, simd.splat_f32s(c[i]));
+        for v in 0..V {
+            sums[v] = simd.mul_add_f32s(sums[v], x[v], simd.splat_f32s(c[i]));
+        }
     }
-    sum
+    sums
 }
 
 struct LayerNorm<'a> {
@@ -595,7 +618,7 @@ mod tests {
         #[inline(always)]
         fn with_simd<S: Simd>(self, simd: S) {
             for x in S::as_mut_simd_f32s(self.0).0 {
-                *x = exp2(simd, *x);
+                [*x] = exp2(simd, [*x]);
             }
         }
     }
