@@ -14,7 +14,7 @@ pub const BLOCK: usize = 48;
 /// keeps its sums in registers, three vectors of tokens of each feature where there are 32, else two:
 /// 8 × 3 or 6 × 2 sums, the tokens' vectors, and one more for the feature's factor. (With 16 registers,
 /// 4 × 3 sums have none to spare, and one that is spilt halves the speed; 4 × 2 are as few as two
-/// multiplications a cycle that take four cycles each keep busy, and so a fifth slower.)
+/// multiplications a cycle that take four cycles each keep busy, and slower by a tenth to a sixth.)
 pub const fn panel(registers: usize) -> usize {
     if registers >= 32 { WIDE } else { NARROW }
 }
