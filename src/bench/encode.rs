@@ -1,6 +1,7 @@
 //! The encoder alone, and encoder with heads, on all cores: one single-threaded worker each over
 //! shared weights, in batches as the engine makes them.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use serde::Serialize;
@@ -78,9 +79,11 @@ pub fn measure(
         return Err(Error::NoWindows);
     }
     let work: Vec<Work> = batches.iter().map(|b| work(b, cost)).collect();
+    // Turns go on where the last one ended, so that all batches are measured.
+    let next = AtomicUsize::new(0);
     let run = |heads: bool, pace: Pace| {
-        let shares = crew::run(config.workers, pace, |n| {
-            let n = n % batches.len();
+        let shares = crew::run(config.workers, pace, |_| {
+            let n = next.fetch_add(1, Ordering::Relaxed) % batches.len();
             let states = model.encode(&batches[n])?;
             if heads {
                 std::hint::black_box(model.read(&batches[n], &states)?);
@@ -118,6 +121,7 @@ pub fn measure(
         .map(|(s, peak)| s.flops / peak)
         .collect();
     watch.begin("encoder and heads", config.pace.whole());
+    next.store(0, Ordering::Relaxed);
     let both = run(true, config.pace)?;
     Ok(Report {
         encoder: EncoderSpeed {
