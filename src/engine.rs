@@ -8,9 +8,10 @@
 //! running it, what nobody waits for any more and what is past its deadline. Knows nothing of gRPC.
 
 mod admission;
+mod lane;
 mod queue;
+mod worker;
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::JoinHandle;
@@ -20,7 +21,11 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
 
 pub use self::admission::{LONGEST_WAIT, SHORTEST_WAIT};
 use self::admission::{Ledger, Slots};
+pub use self::lane::Lane;
+use self::lane::Room;
 use self::queue::{Job, Queue};
+pub(crate) use self::worker::alone;
+use self::worker::work_alone;
 use crate::encode::Window;
 use crate::model::{Model, RunError, SentenceLogits};
 
@@ -134,67 +139,6 @@ struct Shared {
     /// Batches failed in a row; health looks at it.
     failing: AtomicU64,
     stopping: AtomicBool,
-}
-
-/// One permit a token.
-struct Room {
-    permits: Arc<Semaphore>,
-    size: usize,
-}
-
-impl Room {
-    fn new(size: usize) -> Self {
-        Self {
-            permits: Arc::new(Semaphore::new(size)),
-            size,
-        }
-    }
-
-    fn taken(&self) -> usize {
-        self.size.saturating_sub(self.permits.available_permits())
-    }
-
-    /// What is larger than the room takes all of it.
-    fn fit(&self, tokens: usize) -> u32 {
-        u32::try_from(tokens.min(self.size)).unwrap_or(u32::MAX)
-    }
-}
-
-/// An article's way through the queue.
-pub struct Lane {
-    engine: Arc<Engine>,
-    number: u64,
-    /// Tokens that were expected, and those of its windows so far.
-    estimate: usize,
-    sent: usize,
-    /// Room for its first windows, until it is settled.
-    entry: Option<OwnedSemaphorePermit>,
-    /// Stands for its first windows until it is settled.
-    opening: Option<Passage>,
-}
-
-/// A window that waits or runs, in the ledger.
-struct Passage {
-    engine: Arc<Engine>,
-    lane: u64,
-    tokens: usize,
-}
-
-impl Passage {
-    fn new(engine: &Arc<Engine>, lane: u64, tokens: usize) -> Self {
-        lock(&engine.shared.ledger).enter(lane);
-        Self {
-            engine: Arc::clone(engine),
-            lane,
-            tokens,
-        }
-    }
-}
-
-impl Drop for Passage {
-    fn drop(&mut self) {
-        lock(&self.engine.shared.ledger).leave(self.lane, self.tokens, Instant::now());
-    }
 }
 
 /// Runs a model on worker threads. Stops them when dropped.
@@ -370,8 +314,7 @@ impl Engine {
         match Arc::clone(&entry.permits).try_acquire_many_owned(first) {
             Ok(permit) => {
                 let mut lane = self.lane(estimate);
-                lane.entry = Some(permit);
-                lane.opening = Some(Passage::new(self, lane.number, 0));
+                lane.enter(permit);
                 Ok(lane)
             }
             Err(_) if entry.permits.is_closed() => Err(EngineError::Stopping),
@@ -398,16 +341,7 @@ impl Engine {
     /// A lane for an article that is estimated at so many tokens and does not ask to be admitted: it
     /// waits for room with all its windows.
     pub fn lane(self: &Arc<Self>, estimate: usize) -> Lane {
-        let mut ledger = lock(&self.shared.ledger);
-        let cost = ledger.cost(estimate);
-        Lane {
-            engine: Arc::clone(self),
-            number: ledger.open(cost, Instant::now()),
-            estimate,
-            sent: 0,
-            entry: None,
-            opening: None,
-        }
+        Lane::open(self, estimate)
     }
 
     async fn answer(
@@ -474,183 +408,7 @@ impl Drop for Engine {
     }
 }
 
-impl Lane {
-    /// Answers one window, in turn with other articles'. Dropping the future drops the work.
-    ///
-    /// # Errors
-    ///
-    /// See [`EngineError`].
-    pub fn answer(
-        &mut self,
-        window: Window,
-        deadline: Option<Instant>,
-    ) -> impl Future<Output = Result<Answer, EngineError>> + Send + use<> {
-        let (engine, number) = (Arc::clone(&self.engine), self.number);
-        self.sent += window.tokens();
-        // Both at once, not when polled: what the first windows leave is given back.
-        let passage = Passage::new(&engine, number, window.tokens());
-        let room = self.room(window.tokens());
-        async move {
-            let _passage = passage;
-            engine.answer(number, room, window, deadline).await
-        }
-    }
-
-    /// A window's part of the room for first windows. That was an estimate, so the last window on it
-    /// may get less than its tokens.
-    fn room(&mut self, tokens: usize) -> Option<OwnedSemaphorePermit> {
-        let mut rest = self.entry.take()?;
-        match rest.split(tokens) {
-            Some(room) => {
-                self.entry = Some(rest).filter(|rest| rest.num_permits() > 0);
-                Some(room)
-            }
-            None => Some(rest),
-        }
-    }
-
-    /// All its windows are in.
-    pub fn whole(&mut self) {
-        self.settle();
-        lock(&self.engine.shared.ledger).learn(self.estimate, self.sent);
-    }
-
-    /// Its first windows are in; what they have left of their room is given back.
-    pub fn settle(&mut self) {
-        self.entry = None;
-        self.opening = None;
-    }
-}
-
-impl Drop for Lane {
-    fn drop(&mut self) {
-        self.settle();
-        lock(&self.engine.shared.ledger).close(self.number);
-    }
-}
-
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     // Nothing panics while holding one of these; if it did, the numbers would still be numbers.
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// A worker's life.
-fn work_alone(shared: &Shared) {
-    alone(|| work(shared));
-}
-
-/// Runs `work` inside a rayon pool of this thread alone: candle and gemm then split nothing. Once a
-/// thread.
-pub(crate) fn alone<T: Send>(work: impl FnOnce() -> T + Send) -> T {
-    match rayon::ThreadPoolBuilder::new()
-        .num_threads(1)
-        .use_current_thread()
-        .build()
-    {
-        Ok(pool) => pool.install(work),
-        Err(error) => {
-            tracing::warn!(%error, "no pool of its own for a worker; products may spread");
-            work()
-        }
-    }
-}
-
-fn work(shared: &Shared) {
-    while let Some(batch) = shared
-        .queue
-        .next_batch(shared.config.max_batch_tokens, &shared.counters)
-    {
-        let started = Instant::now();
-        let windows: Vec<&Window> = batch.iter().map(|job| &job.window).collect();
-        let _running = Running::new(&shared.running);
-        match run(shared, &windows) {
-            Ok(answers) => reply_all(shared, batch, answers, started),
-            // One window must not take its neighbours with it.
-            Err(_) if batch.len() > 1 => {
-                for job in batch {
-                    let job = job.wanted(Instant::now(), &shared.counters);
-                    job.into_iter().for_each(|job| run_one(shared, job));
-                }
-            }
-            Err(error) => fail(shared, batch, &error),
-        }
-    }
-}
-
-/// Counts a batch for as long as it runs.
-struct Running<'a>(&'a AtomicU64);
-
-impl<'a> Running<'a> {
-    fn new(count: &'a AtomicU64) -> Self {
-        count.fetch_add(1, Ordering::Relaxed);
-        Self(count)
-    }
-}
-
-impl Drop for Running<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-fn run_one(shared: &Shared, job: Job) {
-    let started = Instant::now();
-    match run(shared, &[&job.window]) {
-        Ok(answers) => reply_all(shared, vec![job], answers, started),
-        Err(error) => fail(shared, vec![job], &error),
-    }
-}
-
-fn run(shared: &Shared, windows: &[&Window]) -> Result<Vec<Vec<SentenceLogits>>, String> {
-    let counters = &shared.counters;
-    counters.batches.fetch_add(1, Ordering::Relaxed);
-    let tokens: usize = windows.iter().map(|w| w.tokens()).sum();
-    counters.tokens.fetch_add(tokens as u64, Ordering::Relaxed);
-    // The model holds no state that a panic could leave half changed.
-    let outcome = catch_unwind(AssertUnwindSafe(|| shared.runs.run(windows)));
-    let answers = match outcome {
-        Ok(Ok(answers)) if answers.len() == windows.len() => Ok(answers),
-        Ok(Ok(_)) => Err("the model left windows out".to_owned()),
-        Ok(Err(error @ (RunError::NotFinite | RunError::OtherModel))) => Err(error.to_string()),
-        Ok(Err(RunError::Candle(error))) => {
-            tracing::error!(%error, "a batch failed");
-            Err("the model failed".to_owned())
-        }
-        Err(_) => Err("the model panicked".to_owned()),
-    };
-    let answered = if answers.is_ok() { tokens } else { 0 };
-    lock(&shared.ledger).answered(answered, Instant::now());
-    if answers.is_ok() {
-        shared.failing.store(0, Ordering::Relaxed);
-    }
-    answers
-}
-
-fn reply_all(
-    shared: &Shared,
-    batch: Vec<Job>,
-    answers: Vec<Vec<SentenceLogits>>,
-    started: Instant,
-) {
-    let ended = Instant::now();
-    let encoded = ended.duration_since(started);
-    for (job, sentences) in batch.into_iter().zip(answers) {
-        shared.counters.answered.fetch_add(1, Ordering::Relaxed);
-        let queued = started.duration_since(job.entered);
-        // Whoever asked may have gone; that is their business.
-        let _ = job.reply.send(Ok(Answer {
-            sentences,
-            queued,
-            encoded,
-            ended,
-        }));
-    }
-}
-
-fn fail(shared: &Shared, batch: Vec<Job>, error: &str) {
-    shared.failing.fetch_add(1, Ordering::Relaxed);
-    for job in batch {
-        shared.counters.failed.fetch_add(1, Ordering::Relaxed);
-        let _ = job.reply.send(Err(EngineError::Failed(error.to_owned())));
-    }
 }

@@ -43,7 +43,7 @@ class Card:
     data: list[str]
 
 
-def config(model, shape: Shape, figures: dict, card: Card) -> dict:
+def config(model, shape: Shape, temperatures: dict, card: Card) -> dict:
     bert = model.encoder.config
     kept = (
         "hidden_size", "num_hidden_layers", "num_attention_heads", "intermediate_size",
@@ -67,19 +67,16 @@ def config(model, shape: Shape, figures: dict, card: Card) -> dict:
             "cases": list(CASES),
             "place_buckets": list(PLACE_BUCKETS),
             **asdict(shape),
-            "temperatures": {
-                "type": round(figures["type_temperature"], 4),
-                "sentiment": round(figures["sentiment_temperature"], 4),
-            },
+            "temperatures": temperatures,
             "base_model": card.base,
             "training_data": card.data,
         },
     }
 
 
-def export(model, tokenizer, card: Card, out: Path, shape: Shape, figures: dict) -> None:
+def export(model, tokenizer, card: Card, out: Path, shape: Shape, temperatures: dict) -> None:
     out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(config(model, shape, figures, card), indent=2) + "\n"
+    text = json.dumps(config(model, shape, temperatures, card), indent=2) + "\n"
     (out / "config.json").write_text(text)
     tokenizer.no_truncation()
     tokenizer.no_padding()

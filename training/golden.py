@@ -19,8 +19,9 @@ from transformers import BertConfig, BertModel
 
 import corpora
 from export import Card, export, weights_of
+from items import tokenize_articles
 from network import Copydesk
-from train import predict, tokenize_articles
+from predict import predict
 from windows import CASES, Shape, load_tokenizer
 
 # Made up. The last sentence is longer than a window of the fixture.
@@ -55,10 +56,10 @@ def tiny(out: Path) -> None:
         type_vocab_size=len(CASES), layer_norm_eps=1e-12, initializer_range=0.5,
     )
     model = Copydesk(BertModel(config, add_pooling_layer=False))
-    figures = {"type_temperature": 1.5, "sentiment_temperature": 1.25}
+    temperatures = {"type": 1.5, "sentiment": 1.25}
     shape = Shape(window_tokens=64, context_sentences=2, headline_tokens=8)
     card = Card("news-en", "fixture", "base", ["newsroom", "newsmtsc", "newstsc"])
-    export(model, tokenizer, card, out, shape, figures)
+    export(model, tokenizer, card, out, shape, temperatures)
 
 
 def golden(directory: Path) -> dict:

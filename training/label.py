@@ -18,8 +18,9 @@ import torch
 
 import corpora
 import decode
+from items import tokenize_articles
 from network import Copydesk
-from train import predict, tokenize_articles
+from predict import predict
 from windows import Shape, load_tokenizer
 
 # Articles that are labelled together.

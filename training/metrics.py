@@ -39,15 +39,3 @@ def expected_calibration_error(scores: np.ndarray, gold: np.ndarray, bins: int =
         if inside.any():
             error += inside.mean() * abs(hit[inside].mean() - confidence[inside].mean())
     return float(error)
-
-
-def temperature(logits: np.ndarray, gold: np.ndarray) -> float:
-    """The divisor of the logits with the least negative log-likelihood, by search."""
-    grid = np.exp(np.linspace(np.log(0.5), np.log(4.0), 200))
-
-    def loss(t: float) -> float:
-        z = logits / t
-        z = z - z.max(axis=1, keepdims=True)
-        return float((np.log(np.exp(z).sum(axis=1)) - z[np.arange(len(gold)), gold]).mean())
-
-    return float(min(grid, key=loss))

@@ -134,3 +134,25 @@ def widen_token_types(encoder: BertModel) -> None:
         table.weight[0] = old[0]
     encoder.embeddings.token_type_embeddings = table
     encoder.config.type_vocab_size = len(CASES)
+
+
+def segment_mean(states: torch.Tensor, ranges: list[tuple[int, int]]) -> torch.Tensor:
+    """[tokens, hidden] → one mean a range."""
+    index = torch.cat([torch.arange(a, b) for a, b in ranges])
+    sizes = torch.tensor([b - a for a, b in ranges])
+    owner = torch.repeat_interleave(torch.arange(len(ranges)), sizes)
+    total = torch.zeros(len(ranges), states.shape[1]).index_add(0, owner, states[index])
+    return total / sizes[:, None]
+
+
+def sentiment_logits(model, states, mentions, sentences, means) -> torch.Tensor:
+    """`mentions` are (sentence, first, end); `sentences` are token ranges into `states`."""
+    vectors = segment_mean(states, [(a, b) for _, a, b in mentions])
+    width = max(sentences[s][1] - sentences[s][0] for s, _, _ in mentions)
+    starts = torch.tensor([sentences[s][0] for s, _, _ in mentions])
+    sizes = torch.tensor([sentences[s][1] - sentences[s][0] for s, _, _ in mentions])
+    offsets = torch.arange(width)[None, :]
+    mask = offsets < sizes[:, None]
+    index = torch.where(mask, starts[:, None] + offsets, starts[:, None])
+    owner = torch.tensor([s for s, _, _ in mentions])
+    return model.sentiment(vectors, states[index], mask, means[owner])

@@ -14,7 +14,7 @@ import json
 import math
 import random
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -22,187 +22,16 @@ import torch
 from torch.nn.functional import cross_entropy
 
 import corpora
-import decode
-import metrics
+from calibration import temperatures
+from evaluate import dev_figures, summary
 from export import Card, export, weights_of
-from network import Copydesk
+from items import NONE, Item, Tokenized, batches_of, items_of, pieces_of, tokenize_articles
+from network import Copydesk, segment_mean, sentiment_logits
 from teacher import Mpnet
-from windows import Shape, Tokens, bucket, load_tokenizer, make_windows, tokenize
+from windows import Shape, load_tokenizer
 
-# A target without a label.
-NONE = math.nan
-
-
-@dataclass
-class Tokenized:
-    """An article with its tokens."""
-
-    article: corpora.Article
-    headline: Tokens | None
-    sentences: list[Tokens]
-
-
-@dataclass
-class Item:
-    """A window with its labels, each a distribution; every list is about this window alone."""
-
-    ids: list[int]
-    cases: list[int]
-    sentences: list[tuple[int, int]]
-    types: list[list[float]]
-    places: list[tuple[int, int]]
-    party: np.ndarray  # [tokens, 3]
-    speaker: np.ndarray
-    mentions: list[tuple[int, int, int]]  # sentence, first, end
-    sentiments: list[list[float]]
-    corpus: str
-
-
-def tokenize_articles(tokenizer, articles: list[corpora.Article]) -> list[Tokenized]:
-    texts = [s.text for a in articles for s in a.sentences]
-    tokens = iter(tokenize(tokenizer, texts))
-    headlines = iter(tokenize(tokenizer, [a.headline or "" for a in articles]))
-    return [Tokenized(a, next(headlines), [next(tokens) for _ in a.sentences]) for a in articles]
-
-
-def token_range(tokens: Tokens, start: int, end: int) -> tuple[int, int] | None:
-    """Tokens that overlap the span of code points."""
-    inside = [i for i, (a, b) in enumerate(tokens.spans) if a < end and b > start]
-    return (inside[0], inside[-1] + 1) if inside else None
-
-
-def tag_rows(tokens: Tokens, spans: list[tuple[int, int]]) -> np.ndarray:
-    """O, B, I on the first token of each word; other tokens have no label."""
-    row = [0 if start else -1 for start in tokens.word_start]
-    for start, end in spans:
-        found = token_range(tokens, start, end)
-        if found is None:
-            continue
-        low, high = found
-        while low > 0 and not tokens.word_start[low]:
-            low -= 1
-        for i in range(low, high):
-            if tokens.word_start[i]:
-                row[i] = 1 if i == low else 2
-    table = np.vstack([np.eye(3, dtype=np.float32), np.full((1, 3), NONE, np.float32)])
-    return table[row]
-
-
-def word_rows(tokens: Tokens, words: list[list[float]]) -> np.ndarray:
-    """The same of a teacher's answers, one a word."""
-    rows = np.full((len(tokens.ids), 3), NONE, np.float32)
-    rows[np.array(tokens.word_start, bool)] = words
-    return rows
-
-
-def one_hot(label: int, count: int) -> list[float]:
-    return [float(i == label) for i in range(count)]
-
-
-def without_last_stop(tokens: Tokens, stop: int) -> Tokens:
-    if len(tokens.ids) < 2 or tokens.ids[-1] != stop:
-        return tokens
-    return Tokens(tokens.ids[:-1], tokens.cases[:-1], tokens.word_start[:-1], tokens.spans[:-1])
-
-
-def disturbed(tokenizer, doc: Tokenized, rng: random.Random, disturb: bool) -> Tokenized:
-    """Now and then without a headline; with `disturb` also with one in capitals, or without the
-    stops at the ends of sentences, as feeds and scrapers leave them."""
-    headline, sentences = doc.headline, doc.sentences
-    chance = rng.random()
-    if chance < 0.15:
-        headline = None
-    if not disturb:
-        return Tokenized(doc.article, headline, sentences)
-    if 0.15 <= chance < 0.25 and headline is not None:
-        upper = [3 if case else 0 for case in headline.cases]
-        headline = Tokens(headline.ids, upper, headline.word_start, headline.spans)
-    # A teacher's answers count the words of the sentence as it was.
-    if rng.random() < 0.1 and not any(s.soft for s in doc.article.sentences):
-        stop = tokenizer.token_to_id(".")
-        sentences = [without_last_stop(s, stop) for s in sentences]
-    return Tokenized(doc.article, headline, sentences)
-
-
-def items_of(tokenizer, doc: Tokenized, shape: Shape, rng: random.Random, corpus: str, disturb: bool = False) -> list[Item]:
-    """Cuts an article into labelled windows, at other places in every epoch."""
-    budget = None
-    if len(doc.sentences) > 1:
-        budget = rng.randint(shape.window_tokens // 4, shape.window_tokens)
-        doc = disturbed(tokenizer, doc, rng, disturb)
-    count, items = len(doc.sentences), []
-    for window in make_windows(tokenizer, doc.headline, doc.sentences, shape, budget):
-        n = len(window.ids)
-        empty = np.full((n, 3), NONE, np.float32)
-        item = Item(
-            window.ids, window.cases, [], [], [], empty, empty.copy(), [], [], corpus
-        )
-        for index, first, end, answered in window.sentences:
-            sentence, tokens = doc.article.sentences[index], doc.sentences[index]
-            # A sentence in pieces is so rare that learning from it is not worth the code.
-            if not answered or end - first < len(tokens.ids):
-                continue
-            slot = len(item.sentences)
-            item.sentences.append((first, end))
-            item.places.append((bucket(index), bucket(count - 1 - index)))
-            sentiments = [one_hot(label, 3) for _, _, label, _ in sentence.mentions]
-            if sentence.soft:
-                kind, sentiments = sentence.soft.type, sentence.soft.sentiment
-                item.party[first:end] = word_rows(tokens, sentence.soft.party)
-                item.speaker[first:end] = word_rows(tokens, sentence.soft.speaker)
-            else:
-                kind = [NONE] * 5 if sentence.type is None else one_hot(sentence.type, 5)
-            if sentence.tagged:
-                item.party[first:end] = tag_rows(tokens, [m[:2] for m in sentence.mentions])
-                if sentence.type in (0, 2):
-                    spans = [sentence.speaker] if sentence.speaker else []
-                    item.speaker[first:end] = tag_rows(tokens, spans)
-            item.types.append(kind)
-            for (start, stop, _, _), sentiment in zip(sentence.mentions, sentiments):
-                found = token_range(tokens, start, stop)
-                if found:
-                    item.mentions.append((slot, first + found[0], first + found[1]))
-                    item.sentiments.append(sentiment)
-        if item.sentences:
-            items.append(item)
-    return items
-
-
-def batches_of(items: list[Item], budget: int, rng: random.Random) -> list[list[Item]]:
-    """Windows of like length together, `budget` padded tokens a batch, in random order."""
-    order = sorted(items, key=lambda i: (len(i.ids) // 8, rng.random()))
-    batches, batch = [], []
-    for item in order:
-        if batch and (len(batch) + 1) * len(item.ids) > budget:
-            batches.append(batch)
-            batch = []
-        batch.append(item)
-    if batch:
-        batches.append(batch)
-    rng.shuffle(batches)
-    return batches
-
-
-def segment_mean(states: torch.Tensor, ranges: list[tuple[int, int]]) -> torch.Tensor:
-    """[tokens, hidden] → one mean a range."""
-    index = torch.cat([torch.arange(a, b) for a, b in ranges])
-    sizes = torch.tensor([b - a for a, b in ranges])
-    owner = torch.repeat_interleave(torch.arange(len(ranges)), sizes)
-    total = torch.zeros(len(ranges), states.shape[1]).index_add(0, owner, states[index])
-    return total / sizes[:, None]
-
-
-def sentiment_logits(model, states, mentions, sentences, means) -> torch.Tensor:
-    """`mentions` are (sentence, first, end); `sentences` are token ranges into `states`."""
-    vectors = segment_mean(states, [(a, b) for _, a, b in mentions])
-    width = max(sentences[s][1] - sentences[s][0] for s, _, _ in mentions)
-    starts = torch.tensor([sentences[s][0] for s, _, _ in mentions])
-    sizes = torch.tensor([sentences[s][1] - sentences[s][0] for s, _, _ in mentions])
-    offsets = torch.arange(width)[None, :]
-    mask = offsets < sizes[:, None]
-    index = torch.where(mask, starts[:, None] + offsets, starts[:, None])
-    owner = torch.tensor([s for s, _, _ in mentions])
-    return model.sentiment(vectors, states[index], mask, means[owner])
+# Corpora whose sentences stand alone.
+ALONE = ("newsmtsc", "newstsc", "dse")
 
 
 def loss_of(logits: torch.Tensor, targets: torch.Tensor, weights=None, smoothing=0.0):
@@ -254,173 +83,6 @@ def losses(model: Copydesk, batch: list[Item], options) -> dict[str, torch.Tenso
     return {name: value for name, value in out.items() if value is not None}
 
 
-@torch.no_grad()
-def predict(
-    model: Copydesk,
-    tokenizer,
-    docs: list[Tokenized],
-    shape: Shape,
-    find: bool = False,
-    bf16: bool = False,
-) -> list[list[dict | None]]:
-    """Logits of every sentence, its windows cut as the service cuts them. Sentiment is that of the
-    labelled mentions, or with `find` of those that the party tags give."""
-    model.eval()
-    jobs = [
-        (d, w)
-        for d, doc in enumerate(docs)
-        for w in make_windows(
-            tokenizer, doc.headline, doc.sentences, shape
-        )
-    ]
-    parts: list[list[list[torch.Tensor]]] = [[[] for _ in d.sentences] for d in docs]
-    order = sorted(range(len(jobs)), key=lambda j: len(jobs[j][1].ids))
-    done: dict[int, torch.Tensor] = {}
-    for low in range(0, len(order), 16):
-        chunk = order[low : low + 16]
-        width = max(len(jobs[j][1].ids) for j in chunk)
-        pad = lambda rows: torch.tensor([r + [0] * (width - len(r)) for r in rows])
-        ids, cases = pad([jobs[j][1].ids for j in chunk]), pad([jobs[j][1].cases for j in chunk])
-        mask = pad([[1] * len(jobs[j][1].ids) for j in chunk])
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=bf16):
-            states = model.states(ids, cases, mask).float()
-        for row, j in zip(states, chunk):
-            done[j] = row
-    for j, (d, window) in enumerate(jobs):
-        for index, first, end, answered in window.sentences:
-            if answered:
-                parts[d][index].append(done[j][first:end])
-    out = []
-    for doc, sentences in zip(docs, parts):
-        answers, count = [], len(sentences)
-        for index, pieces in enumerate(sentences):
-            gold, tokens = doc.article.sentences[index], doc.sentences[index]
-            if not tokens.ids:
-                answers.append(None)
-                continue
-            states = torch.cat(pieces)
-            mean = states.mean(dim=0, keepdim=True)
-            place = torch.tensor([[bucket(index), bucket(count - 1 - index)]])
-            words = torch.tensor(tokens.word_start)
-            party = model.party(states[words]).numpy()
-            named = gold.mentions
-            if find:
-                named = [(*word_span(tokens, *s), 1, g) for g, s in enumerate(decode.spans(party))]
-            mentions = [token_range(tokens, m[0], m[1]) for m in named]
-            # A mention looks at the piece of the sentence that it begins in.
-            ends = np.cumsum([len(p) for p in pieces])
-            ranges = list(zip(ends - [len(p) for p in pieces], ends))
-            found = [(int((ends <= m[0]).sum()), *m) for m in mentions if m]
-            logits = (
-                sentiment_logits(model, states, found, ranges, mean.expand(len(pieces), -1)).numpy()
-                if found
-                else np.zeros((0, 3), np.float32)
-            )
-            answers.append(
-                {
-                    "type": model.sentence_type(mean, place)[0].numpy(),
-                    "party": party,
-                    "speaker": model.speaker(states[words]).numpy(),
-                    "sentiment": logits,
-                    "mentions": [m for m, r in zip(named, mentions) if r],
-                }
-            )
-        out.append(answers)
-    return out
-
-
-def word_span(tokens: Tokens, low: int, high: int) -> tuple[int, int]:
-    """A range of words → code points."""
-    firsts = [i for i, s in enumerate(tokens.word_start) if s] + [len(tokens.ids)]
-    return tokens.spans[firsts[low]][0], tokens.spans[firsts[high] - 1][1]
-
-
-def pooled_sentiment(answer: dict) -> tuple[list[np.ndarray], list[int]]:
-    """Logits averaged over the mentions of a party in the sentence, one row a mention."""
-    groups = [m[3] for m in answer["mentions"]]
-    rows = [answer["sentiment"][[g == h for h in groups]].mean(axis=0) for g in groups]
-    return rows, [m[2] for m in answer["mentions"]]
-
-
-def evaluate_newsroom(docs, answers, temperatures=(1.0, 1.0)) -> dict:
-    types, types_hat, type_logits = [], [], []
-    party, party_hat, speaker, speaker_hat = set(), set(), set(), set()
-    logits, labels = [], []
-    for d, (doc, rows) in enumerate(zip(docs, answers)):
-        for i, (sentence, tokens, row) in enumerate(zip(doc.article.sentences, doc.sentences, rows)):
-            party |= {(d, i, m[0], m[1]) for m in sentence.mentions}
-            if sentence.speaker:
-                speaker.add((d, i, *sentence.speaker))
-            if row is None:
-                continue
-            types.append(sentence.type)
-            type_logits.append(row["type"])
-            guess = int(row["type"].argmax())
-            types_hat.append(guess)
-            party_hat |= {(d, i, *word_span(tokens, *s)) for s in decode.spans(row["party"])}
-            if guess in (0, 2):
-                found = decode.best_span(row["speaker"])
-                if found:
-                    speaker_hat.add((d, i, *word_span(tokens, *found)))
-            more, gold = pooled_sentiment(row)
-            logits += more
-            labels += gold
-    t = np.array(type_logits)
-    s = np.array(logits)
-    soft = lambda z, temp: np.exp(decode.log_softmax(z / temp))
-    return {
-        "type_macro_f1": metrics.macro_f1(types, types_hat, 5),
-        "type": {
-            n: r for n, r in zip(corpora.TYPES, metrics.class_scores(types, types_hat, 5))
-        },
-        "party": metrics.span_f1(party, party_hat),
-        "speaker": metrics.span_f1(speaker, speaker_hat),
-        "sentiment_macro_f1": metrics.macro_f1(labels, list(s.argmax(axis=1)), 3),
-        "sentiment": {
-            n: r
-            for n, r in zip(
-                corpora.SENTIMENTS, metrics.class_scores(labels, list(s.argmax(axis=1)), 3)
-            )
-        },
-        "type_ece": metrics.expected_calibration_error(soft(t, temperatures[0]), np.array(types)),
-        "sentiment_ece": metrics.expected_calibration_error(
-            soft(s, temperatures[1]), np.array(labels)
-        ),
-        "type_temperature": metrics.temperature(t, np.array(types)),
-        "sentiment_temperature": metrics.temperature(s, np.array(labels)),
-    }
-
-
-def evaluate_sentiment(answers) -> float:
-    logits, labels = [], []
-    for rows in answers:
-        for row in rows:
-            more, gold = pooled_sentiment(row)
-            logits += more
-            labels += gold
-    return metrics.macro_f1(labels, list(np.array(logits).argmax(axis=1)), 3)
-
-
-def summary(figures: dict) -> str:
-    types = " ".join(f"{n[:4]} {r['f1']:.3f}" for n, r in figures["type"].items())
-    feel = " ".join(f"{n[:3]} {r['f1']:.3f}" for n, r in figures["sentiment"].items())
-    return (
-        f"type {figures['type_macro_f1']:.4f} ({types}) party {figures['party']['f1']:.4f} "
-        f"(p {figures['party']['precision']:.3f} r {figures['party']['recall']:.3f}) "
-        f"speaker {figures['speaker']['f1']:.4f} sentiment {figures['sentiment_macro_f1']:.4f} "
-        f"({feel}) rw {figures.get('newsmtsc_rw', NONE):.4f} mt {figures.get('newsmtsc_mt', NONE):.4f} "
-        f"ece {figures['type_ece']:.3f} {figures['sentiment_ece']:.3f}"
-    )
-
-
-def dev_figures(model, tokenizer, dev, shape) -> dict:
-    figures = evaluate_newsroom(dev["newsroom"], predict(model, tokenizer, dev["newsroom"], shape))
-    for name in dev.keys() - {"newsroom"}:
-        answers = predict(model, tokenizer, dev[name], shape)
-        figures[f"newsmtsc_{name}"] = evaluate_sentiment(answers)
-    return figures
-
-
 def optimizer_of(model: Copydesk, options) -> torch.optim.AdamW:
     if isinstance(model.encoder, Mpnet):
         new = set(map(id, model.encoder.case.parameters()))
@@ -470,8 +132,14 @@ def parse() -> argparse.Namespace:
     add("--unfreeze", action="store_true", help="train the word embeddings too")
     add("--soft", type=Path, default=None, help="articles that a teacher labelled (label.py)")
     add("--init", type=Path, help="model directory to start from, in place of a base")
+    add("--average", type=float, default=1.0, metavar="SHARE",
+        help="with --init: write SHARE of the trained weights and the rest of those it started from")
     add("--disturb", action="store_true",
         help="now and then headlines in capitals and sentences without their stops")
+    add("--pieces", type=float, default=0.0,
+        help="share of the articles that are cut into texts of one to eight sentences")
+    add("--alone-smoothing", type=float, default=0.0,
+        help="label smoothing of the sentiment of sentences that stand alone")
     add("--freeze", type=int, default=0, help="leave the first N layers of a teacher as they are")
     add("--bf16", action="store_true",
         help="pays on processors that multiply bf16 (AMX, AVX512-BF16); elsewhere it is 25 times slower")
@@ -483,6 +151,8 @@ def parse() -> argparse.Namespace:
         parser.error("name the corpora with --data, or articles of your own with --train and --dev")
     if options.train and options.soft:
         parser.error("--soft goes with the corpora of --data")
+    if options.average != 1.0 and options.init is None:
+        parser.error("--average goes with --init")
     if (options.base is None) == (options.init is None):
         parser.error("start from a --base or from a model directory, --init")
     if (options.out is None) != options.teacher:
@@ -527,6 +197,14 @@ def own(load, options) -> tuple[Sets, Sets]:
     )
 
 
+def average(model: Copydesk, start: dict[str, torch.Tensor], share: float) -> None:
+    """Weights between those that a run began and ended with, which forget less of the former
+    (Wortsman et al. 2022, "Robust fine-tuning of zero-shot models")."""
+    state = model.state_dict()
+    for name, value in start.items():
+        state[name].lerp_(value, 1 - share)
+
+
 def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
@@ -545,7 +223,13 @@ def main() -> None:
         rng = random.Random(options.seed * 1000 + epoch)
         batches = []
         for corpus, docs in train.items():
-            items = [i for d in docs for i in items_of(tokenizer, d, shape, rng, corpus, options.disturb)]
+            smoothing = options.alone_smoothing if corpus in ALONE else 0.0
+            items = [
+                i
+                for d in docs
+                for p in pieces_of(d, rng, options.pieces)
+                for i in items_of(tokenizer, p, shape, rng, corpus, options.disturb, smoothing)
+            ]
             batches += batches_of(items, options.batch_tokens, rng)
         rng.shuffle(batches)
         return batches
@@ -612,14 +296,17 @@ def main() -> None:
         figures = dev_figures(model, tokenizer, dev, shape)
         print(f"epoch {epoch} took {time.time() - began:.0f} s: {summary(figures)}", flush=True)
         (options.work / f"dev-{epoch}.json").write_text(json.dumps(figures, indent=1))
+    if options.average != 1.0:
+        average(model, weights_of(options.init), options.average)
+        figures = {}
     if not figures:
-        figures = dev_figures(model, tokenizer, dev, shape)
-        print(summary(figures))
+        print(summary(dev_figures(model, tokenizer, dev, shape)))
     if options.teacher:
         return
+    found = temperatures(model, tokenizer, dev, shape)
     names = [n if n != "soft" else "articles labelled by a teacher" for n in train]
     card = Card(options.id, options.revision, base_name, names)
-    export(model, tokenizer, card, options.out, shape, figures)
+    export(model, tokenizer, card, options.out, shape, found)
     print(f"wrote {options.out} with {json.dumps(asdict(shape))}")
 
 

@@ -2,8 +2,9 @@
 
     python bench/peers/compare.py --articles FILE.jsonl --copydesk target/release/copydesk
 
-Every measurement is a process of its own. First each peer's configurations are searched; then, in each
-round, copydesk and every peer are measured in turn. Medians over the rounds count.
+Every measurement is a process of its own. First each peer's configurations are searched, or taken from
+an earlier run (`--earlier`); then, in each round, copydesk and every peer are measured in turn. Medians
+over the rounds count.
 """
 
 from __future__ import annotations
@@ -39,6 +40,8 @@ SEARCH = 1 / 4
 
 # What one measurement finds: figures by name.
 Figures = dict[str, float]
+# What an earlier run found, by contender.
+Earlier = dict[str, dict]
 
 
 @dataclass(frozen=True)
@@ -169,21 +172,30 @@ def encoder_peer(
     candidates: list[Configuration],
     measure: Callable[[Configuration, str, float], float],
     seconds: float,
+    earlier: Earlier,
 ) -> Contender:
     """A peer of the encoder, in its fastest configuration; the heads are so little of the work that
     the encoder alone chooses it."""
-    progress(f"{name}: {len(candidates)} configurations")
-    if len(candidates) == 1:
+    if name in earlier:
+        best = Configuration.loads(json.dumps(earlier[name]["configuration"]))
+        searched = earlier[name]["searched"]
+    elif len(candidates) == 1:
         best, searched = candidates[0], []
     else:
+        progress(f"{name}: {len(candidates)} configurations")
         trial = lambda how: measure(how, "encoder", seconds * SEARCH)
         best, searched = configuration.search(candidates, trial)
     run = lambda: {target: measure(best, target, seconds) for target in TARGETS}
     return Contender(name, run, asdict(best), searched)
 
 
-def assembly_peer(inputs: Inputs, seconds: float) -> Contender:
+def assembly_peer(inputs: Inputs, seconds: float, earlier: Earlier) -> Contender:
     """The assembly: one process on all cores, or one a core."""
+    contender = lambda best, searched: Contender(
+        "assembly", lambda: {"articles": assembly(inputs, best, seconds)}, best, searched
+    )
+    if found := earlier.get("assembly"):
+        return contender(found["configuration"], found["searched"])
     cores = machine.cores()
     spread = dict.fromkeys(((1, cores), (cores, 1)))
     candidates = [
@@ -195,12 +207,10 @@ def assembly_peer(inputs: Inputs, seconds: float) -> Contender:
         {**how, "rate": round(assembly(inputs, how, seconds * SEARCH * 2), 3)} for how in candidates
     ]
     fastest = max(range(len(searched)), key=lambda i: searched[i]["rate"])
-    best = candidates[fastest]
-    run = lambda: {"articles": assembly(inputs, best, seconds)}
-    return Contender("assembly", run, best, searched)
+    return contender(candidates[fastest], searched)
 
 
-def contenders(inputs: Inputs, seconds: float, quick: bool) -> list[Contender]:
+def contenders(inputs: Inputs, seconds: float, quick: bool, earlier: Earlier) -> list[Contender]:
     """copydesk in each precision, then the peers, each in its best configuration."""
     tried = configuration.likely if quick else list
     by_onnx, by_torch = partial(onnx, inputs), partial(pytorch, inputs)
@@ -208,21 +218,22 @@ def contenders(inputs: Inputs, seconds: float, quick: bool) -> list[Contender]:
     copydesk = lambda device: (
         lambda: ours(inputs, device, seconds) | ours_articles(inputs, device, seconds)
     )
+    peer = lambda name, candidates, measure: encoder_peer(
+        name, candidates, measure, seconds, earlier
+    )
     f32 = configuration.onnx("f32")
     found = [
         *(Contender(name, copydesk(device)) for name, device in OURS.items()),
         Contender("candle f32", lambda: ours(inputs, "cpu-candle", seconds)),
-        encoder_peer("onnxruntime f32, defaults", [configuration.onnx_default()], by_onnx, seconds),
-        encoder_peer("onnxruntime f32", tried(f32), by_onnx, seconds),
-        encoder_peer("onnxruntime int8", tried(configuration.onnx("int8")), by_onnx, seconds),
-        encoder_peer(
-            "pytorch f32", tried(configuration.pytorch("f32", compiler)), by_torch, seconds
-        ),
+        peer("onnxruntime f32, defaults", [configuration.onnx_default()], by_onnx),
+        peer("onnxruntime f32", tried(f32), by_onnx),
+        peer("onnxruntime int8", tried(configuration.onnx("int8")), by_onnx),
+        peer("pytorch f32", tried(configuration.pytorch("f32", compiler)), by_torch),
     ]
     if machine.has_bf16():
         bf16 = configuration.pytorch("bf16", compiler)
-        found.append(encoder_peer("pytorch bf16", tried(bf16), by_torch, seconds))
-    return [*found, assembly_peer(inputs, seconds)]
+        found.append(peer("pytorch bf16", tried(bf16), by_torch))
+    return [*found, assembly_peer(inputs, seconds, earlier)]
 
 
 def report(runners: list[Contender]) -> dict:
@@ -277,6 +288,8 @@ def parse() -> argparse.Namespace:
     add("--rounds", type=int, default=5)
     add("--seconds", type=float, default=12, help="of each measurement")
     add("--quick", action="store_true", help="search only the likely configurations")
+    add("--earlier", type=Path, metavar="FILE",
+        help="what an earlier run wrote on a machine of this kind: takes its configurations")
     add("--work", type=Path, default=ROOT / "work" / "peers", help="graphs and windows, 1 GB")
     add("--out", type=Path, default=ROOT / "bench" / "results" / "peers.json")
     return parser.parse_args()
@@ -290,7 +303,9 @@ def main() -> None:
     progress("do the graphs answer as the network does?")
     check = [sys.executable, "-W", "ignore", HERE / "check.py"]
     checked = json.loads(output([*check, "--graphs", inputs.graphs, "--windows", inputs.windows]))
-    runners = contenders(inputs, options.seconds, options.quick)
+    earlier = json.loads(options.earlier.read_text()) if options.earlier else {}
+    quick = earlier.get("quick", options.quick)
+    runners = contenders(inputs, options.seconds, quick, earlier.get("results", {}))
     for number in range(options.rounds):
         for runner in runners:
             progress(f"round {number + 1} of {options.rounds}: {runner.name}")
@@ -301,7 +316,7 @@ def main() -> None:
         "workload": describe(inputs),
         "seconds": options.seconds,
         "rounds": options.rounds,
-        "quick": options.quick,
+        "quick": quick,
         "differences": checked,
         "results": report(runners),
     }

@@ -11,7 +11,7 @@ use crate::answer::{
     Sentence, SentenceType, Sentiment, Speaker, Summary, Timings,
 };
 use crate::article::{Article, Body, ExactMention, Invalid, Limits, Parties, Party, Reason};
-use crate::model::config::Temperatures;
+use crate::model::config::Divisors;
 use crate::model::decode::{argmax, softmax};
 use crate::model::{MentionLogits, Model, SentenceLogits};
 use crate::party::{Groups, Matcher, Named, tidy};
@@ -228,7 +228,7 @@ enum Known {
 pub(super) struct Assembler {
     text: Arc<Text>,
     identity: ModelIdentity,
-    temperatures: Temperatures,
+    temperatures: Divisors,
     trained: String,
     min_confidence: f32,
     known: Known,
@@ -256,9 +256,9 @@ impl Assembler {
             }
         };
         Self {
+            temperatures: model.card().temperatures.of(text.sentences.len()),
             text,
             identity: model.identity().clone(),
-            temperatures: model.card().temperatures,
             trained: model.card().language_639_3().to_owned(),
             min_confidence,
             known,

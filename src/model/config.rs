@@ -2,7 +2,7 @@
 //! reads against what this build answers.
 
 use candle_transformers::models::bert::{Config as BertConfig, HiddenAct};
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::LoadError;
 use super::network::TARGET_HEADS;
@@ -36,7 +36,7 @@ pub struct Card {
     /// How windows are cut.
     #[serde(flatten)]
     pub shape: Shape,
-    /// Divisors of the logits that make scores honest.
+    /// What makes scores honest.
     pub temperatures: Temperatures,
     /// What the encoder was before training.
     #[serde(default)]
@@ -46,14 +46,41 @@ pub struct Card {
     pub training_data: Vec<String>,
 }
 
-/// Divisors of the logits, fitted on the dev set (Guo et al. 2017).
+/// Divisors of the logits, fitted on the dev set (Guo et al. 2017): of whole articles, and of a sentence
+/// that stands alone, of which a model is surer than it should be.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub struct Temperatures {
+    /// Of articles.
+    #[serde(flatten)]
+    pub article: Divisors,
+    /// Of texts of one sentence; those of articles if left out.
+    #[serde(default)]
+    pub alone: Option<Divisors>,
+}
+
+/// A divisor for each head that has a temperature.
+#[derive(Clone, Copy, Debug, PartialEq, Deserialize, Serialize)]
+pub struct Divisors {
     /// Of the type head.
     #[serde(rename = "type")]
     pub kind: f32,
     /// Of the sentiment head.
     pub sentiment: f32,
+}
+
+impl Temperatures {
+    /// Those of a text of so many sentences: T + (T₁ − T) / sentences, which the temperatures of texts of
+    /// 1, 2, 3, 5 and 10 sentences follow.
+    pub fn of(self, sentences: usize) -> Divisors {
+        let whole = self.article;
+        let alone = self.alone.unwrap_or(whole);
+        let share = 1.0 / sentences.max(1) as f32;
+        let between = |whole: f32, alone: f32| whole + (alone - whole) * share;
+        Divisors {
+            kind: between(whole.kind, alone.kind),
+            sentiment: between(whole.sentiment, alone.sentiment),
+        }
+    }
 }
 
 impl Card {
@@ -147,12 +174,16 @@ fn check(bert: &BertConfig, card: &Card) -> Result<(), LoadError> {
     if bert.hidden_act != HiddenAct::Gelu {
         return Err(setting("hidden_act", "must be \"gelu\"".into()));
     }
-    for (name, value) in [
-        ("temperatures.type", card.temperatures.kind),
-        ("temperatures.sentiment", card.temperatures.sentiment),
-    ] {
-        if !(value.is_finite() && value > 0.0) {
-            return Err(setting(name, "must be a positive number".into()));
+    let Temperatures { article, alone } = card.temperatures;
+    for (of, divisors) in [("", Some(article)), ("alone.", alone)] {
+        let Some(Divisors { kind, sentiment }) = divisors else {
+            continue;
+        };
+        for (name, value) in [("type", kind), ("sentiment", sentiment)] {
+            if !(value.is_finite() && value > 0.0) {
+                let name = format!("temperatures.{of}{name}");
+                return Err(setting(&name, "must be a positive number".into()));
+            }
         }
     }
     Ok(())
@@ -173,4 +204,25 @@ fn same(name: &str, found: &[String], expected: &[&str]) -> Result<(), LoadError
         name,
         format!("must be {expected:?}, in this order; found {found:?}"),
     ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_shorter_a_text_the_more_it_is_cooled_down() {
+        let read = |json: &str| -> Temperatures { serde_json::from_str(json).expect("valid") };
+        let plain = read(r#"{"type": 1.5, "sentiment": 1.25}"#);
+        let of = |kind, sentiment| Divisors { kind, sentiment };
+        assert_eq!(plain.of(1), of(1.5, 1.25));
+        assert_eq!(plain.of(40), of(1.5, 1.25));
+        let both = r#"{"type": 1.5, "sentiment": 1.25, "alone": {"type": 2.5, "sentiment": 2.25}}"#;
+        let both = read(both);
+        assert_eq!(both.of(1), of(2.5, 2.25));
+        assert_eq!(both.of(2), of(2.0, 1.75));
+        assert_eq!(both.of(4), of(1.75, 1.5));
+        // No text has no sentence, but none divides by it.
+        assert_eq!(both.of(0), both.of(1));
+    }
 }

@@ -5,9 +5,11 @@
 mod arithmetic;
 mod attention;
 mod encoder;
+mod functions;
 mod heads;
 pub mod kernel;
 pub mod lanes;
+pub mod norm;
 #[cfg(test)]
 mod tests;
 

@@ -82,6 +82,9 @@ fn configs_are_checked() {
     config(&["temperatures.type"], |c| {
         c["copydesk"]["temperatures"]["type"] = json!(0.0)
     });
+    config(&["temperatures.alone.sentiment"], |c| {
+        c["copydesk"]["temperatures"]["alone"] = json!({"type": 1.0, "sentiment": -1.0})
+    });
     config(&["type_vocab_size"], |c| c["type_vocab_size"] = json!(2));
     config(&["num_attention_heads"], |c| {
         c["num_attention_heads"] = json!(7)

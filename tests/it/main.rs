@@ -11,6 +11,7 @@ mod archive;
 mod bad_models;
 #[cfg(feature = "bench")]
 mod bench;
+mod calibration;
 mod cli;
 mod fuzzed;
 mod golden;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::size;
 use crate::cli::Failure;
 use crate::cli::source::{Found, Place};
-use crate::model::config::Card;
+use crate::model::config::{Card, Divisors};
 use crate::model::{Model, Placement};
 
 /// How it is written.
@@ -48,9 +48,10 @@ struct Description<'a> {
 
 #[derive(Serialize)]
 struct Temperatures {
-    #[serde(rename = "type")]
-    kind: f32,
-    sentiment: f32,
+    #[serde(flatten)]
+    article: Divisors,
+    /// `None` where a sentence alone has those of articles.
+    alone: Option<Divisors>,
 }
 
 /// Prints it.
@@ -111,8 +112,8 @@ impl<'a> Description<'a> {
             base_model,
             training_data,
             temperatures: Temperatures {
-                kind: temperatures.kind,
-                sentiment: temperatures.sentiment,
+                article: temperatures.article,
+                alone: temperatures.alone,
             },
             directory: directory.map(|d| d.display().to_string()),
             source,
@@ -125,7 +126,11 @@ impl<'a> Description<'a> {
             "{} tokens, of these at most {} of the headline; {} sentences of context",
             self.window_tokens, self.headline_tokens, self.context_sentences
         );
-        let Temperatures { kind, sentiment } = self.temperatures;
+        let of = |d: Divisors| format!("type {}, sentiment {}", d.kind, d.sentiment);
+        let mut temperatures = of(self.temperatures.article);
+        if let Some(alone) = self.temperatures.alone {
+            temperatures = format!("{temperatures}; of one sentence {}", of(alone));
+        }
         let mut rows = vec![
             ("id", self.id.to_owned()),
             ("revision", self.revision.to_owned()),
@@ -140,10 +145,7 @@ impl<'a> Description<'a> {
             ("size", size(self.bytes)),
             ("base model", self.base_model.to_owned()),
             ("training data", self.training_data.join(", ")),
-            (
-                "temperatures",
-                format!("type {kind}, sentiment {sentiment}"),
-            ),
+            ("temperatures", temperatures),
         ];
         let inside = || "inside the binary".to_owned();
         rows.push(("place", self.directory.clone().unwrap_or_else(inside)));

@@ -8,7 +8,8 @@
 use pulp::{Simd, WithSimd};
 
 use super::arithmetic::Arithmetic;
-use super::kernel::{Column, Operands, Sums, exp2, paired, slices, tile, vector, vector_mut};
+use super::functions::exp2;
+use super::kernel::{Column, Operands, Sums, paired, slices, tile, vector, vector_mut};
 use super::lanes::{BLOCK, Lanes, NARROW, Precision, Row, WIDE, pair};
 
 /// What attention of one window takes.

@@ -3,8 +3,9 @@
 
 use candle_transformers::models::bert::Config;
 
-use super::kernel::{Kernels, Norm, Scratch, With};
+use super::kernel::{Kernels, Scratch, With};
 use super::lanes::{Lanes, Linear, Precision};
+use super::norm::Norm;
 use crate::encode::Sequence;
 use crate::model::LoadError;
 use crate::model::weights::{Table, Weights};

@@ -6,8 +6,9 @@ use candle_core::{Device, Tensor};
 use candle_transformers::models::bert::Config;
 use pulp::Arch;
 
-use super::kernel::{Kernels, Norm, Scratch, With};
+use super::kernel::{Kernels, Scratch, With};
 use super::lanes::{Lanes, Linear, Precision};
+use super::norm::Norm;
 use super::{Cpu, States};
 use crate::encode::{Sequence, Window};
 use crate::model::candle::Candle;
