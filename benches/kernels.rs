@@ -4,9 +4,9 @@
 
 use std::hint::black_box;
 
-use copydesk::model::cpu::kernel::{Kernels, Scratch, With};
-use copydesk::model::cpu::lanes::{Lanes, Linear, Precision};
-use copydesk::model::cpu::norm::Norm;
+use copydesk_kernels::kernel::{Kernels, Scratch, With};
+use copydesk_kernels::lanes::{Lanes, Linear, Precision};
+use copydesk_kernels::norm::Norm;
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 
 const HIDDEN: usize = 384;

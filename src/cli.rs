@@ -105,6 +105,7 @@ pub fn main() -> ExitCode {
     };
     match result {
         Ok(code) => code,
+        Err(error) if nobody_reads(&*error) => ExitCode::SUCCESS,
         Err(error) => {
             report(&*error);
             ExitCode::FAILURE
@@ -121,12 +122,15 @@ fn on_the_command_line(matches: &ArgMatches, flag: &str) -> bool {
     source == Some(ValueSource::CommandLine)
 }
 
-/// The licences, as far as somebody reads them.
 fn licenses() -> Result<ExitCode, Failure> {
-    match std::io::stdout().write_all(LICENSES.as_bytes()) {
-        Err(error) if error.kind() != std::io::ErrorKind::BrokenPipe => Err(error.into()),
-        _ => Ok(ExitCode::SUCCESS),
-    }
+    std::io::stdout().write_all(LICENSES.as_bytes())?;
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Whether whoever read the output has seen enough and gone.
+fn nobody_reads(error: &(dyn std::error::Error + Send + Sync + 'static)) -> bool {
+    let error = error.downcast_ref::<std::io::Error>();
+    error.is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// One line: the error and what it came from.

@@ -24,6 +24,7 @@ use self::admission::{Ledger, Slots};
 pub use self::lane::Lane;
 use self::lane::Room;
 use self::queue::{Job, Queue};
+#[cfg(feature = "bench")]
 pub(crate) use self::worker::alone;
 use self::worker::work_alone;
 use crate::encode::Window;

@@ -3,7 +3,7 @@
 
 mod candle;
 pub mod config;
-pub mod cpu;
+mod cpu;
 pub mod decode;
 pub mod files;
 mod network;
@@ -14,12 +14,12 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use candle_core::Device;
+use copydesk_kernels::kernel::Kernels;
+use copydesk_kernels::lanes::Precision;
 
 use self::candle::Candle;
 use self::config::Card;
 use self::cpu::Cpu;
-use self::cpu::kernel::Kernels;
-use self::cpu::lanes::Precision;
 use self::files::Files;
 use self::network::{Asked, Mentions, Network};
 use self::weights::Weights;

@@ -4,6 +4,7 @@
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use copydesk_kernels::lanes::Precision;
 use serde::Serialize;
 
 use super::cost::Cost;
@@ -11,7 +12,6 @@ use super::stats::median;
 use super::work::Work;
 use super::{Error, Pace, Watch, crew, peak};
 use crate::encode::Window;
-use crate::model::cpu::lanes::Precision;
 use crate::model::{Model, Placement};
 
 /// What encoder and heads reach.

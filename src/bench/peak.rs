@@ -6,10 +6,11 @@
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
 
+use copydesk_kernels::kernel::{Kernels, With};
+use copydesk_kernels::lanes::{Lanes, Linear, Precision};
+
 use super::Error;
 use crate::engine::alone;
-use crate::model::cpu::kernel::{Kernels, With};
-use crate::model::cpu::lanes::{Lanes, Linear, Precision};
 
 /// Rows, inner size and columns of the product: a full batch through the wider half of a small
 /// BERT's feed-forward part.

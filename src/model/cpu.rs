@@ -2,25 +2,19 @@
 //! same answer whatever else is in a batch. `model::candle` is the reference that it is tested
 //! against.
 
-mod arithmetic;
-mod attention;
 mod encoder;
-mod functions;
 mod heads;
-pub mod kernel;
-pub mod lanes;
-pub mod norm;
 #[cfg(test)]
 mod tests;
 
 use std::sync::{Mutex, PoisonError};
 
 use candle_transformers::models::bert::Config;
+use copydesk_kernels::kernel::Kernels;
+use copydesk_kernels::lanes::{Lanes, Precision};
 
 use self::encoder::{Encoder, Workspace};
 use self::heads::Heads;
-use self::kernel::Kernels;
-use self::lanes::{Lanes, Precision};
 use super::network::{Asked, Mentions, Network, Tags};
 use super::weights::Weights;
 use super::{LoadError, RunError};

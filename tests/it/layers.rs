@@ -101,7 +101,7 @@ fn only_the_command_line_measures() {
 
 #[test]
 fn libraries_stay_in_their_rooms() {
-    let rooms: [(&str, &[&str]); 19] = [
+    let rooms: [(&str, &[&str]); 20] = [
         ("tonic::", &["grpc", "cli"]),
         ("rustls::", &["grpc"]),
         ("subtle::", &["grpc"]),
@@ -125,6 +125,7 @@ fn libraries_stay_in_their_rooms() {
                 "bench",
             ],
         ),
+        ("copydesk_kernels::", &["model", "bench"]),
         ("gemm::", &["model", "bench"]),
         ("plotters::", &["render"]),
         ("hdrhistogram::", &["bench"]),

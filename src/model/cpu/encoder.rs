@@ -2,10 +2,10 @@
 //! followed by a residual connection and LayerNorm.
 
 use candle_transformers::models::bert::Config;
+use copydesk_kernels::kernel::{Kernels, Scratch, With};
+use copydesk_kernels::lanes::{Lanes, Linear, Precision};
+use copydesk_kernels::norm::Norm;
 
-use super::kernel::{Kernels, Scratch, With};
-use super::lanes::{Lanes, Linear, Precision};
-use super::norm::Norm;
 use crate::encode::Sequence;
 use crate::model::LoadError;
 use crate::model::weights::{Table, Weights};

@@ -125,6 +125,60 @@ impl Lanes {
         self.copy(other, 0, start, other.tokens);
     }
 
+    /// All features of a token, as many as there are.
+    pub fn column<const N: usize>(&self, token: usize) -> [f32; N] {
+        let mut values = [0.0; N];
+        self.get(token, &mut values);
+        values
+    }
+
+    /// Adds, feature by feature, the sum over tokens.
+    pub fn add_sum(&self, tokens: Range<usize>, sums: &mut [f32]) {
+        self.runs(tokens.start, tokens.len(), |block, lanes, _| {
+            for (sum, row) in sums.iter_mut().zip(self.block(block)) {
+                for value in &row.0[lanes.clone()] {
+                    *sum += value;
+                }
+            }
+        });
+    }
+
+    /// Adds to each token's score its product with `toward` \[features\].
+    pub fn add_scores(&self, first: usize, toward: &[f32], scores: &mut [f32]) {
+        self.runs(first, scores.len(), |block, lanes, done| {
+            let scores = &mut scores[done..done + lanes.len()];
+            for (factor, row) in toward.iter().zip(self.block(block)) {
+                for (score, value) in scores.iter_mut().zip(&row.0[lanes.clone()]) {
+                    *score += factor * value;
+                }
+            }
+        });
+    }
+
+    /// Adds, feature by feature, the sum over tokens by their weights.
+    pub fn add_weighted(&self, first: usize, weights: &[f32], sums: &mut [f32]) {
+        self.runs(first, weights.len(), |block, lanes, done| {
+            let weights = &weights[done..done + lanes.len()];
+            for (sum, row) in sums.iter_mut().zip(self.block(block)) {
+                for (weight, value) in weights.iter().zip(&row.0[lanes.clone()]) {
+                    *sum += weight * value;
+                }
+            }
+        });
+    }
+
+    /// Walks tokens run by run, a run being what lies in one block: its number, its lanes, and how
+    /// many tokens came before.
+    fn runs(&self, first: usize, count: usize, mut run: impl FnMut(usize, Range<usize>, usize)) {
+        let mut done = 0;
+        while done < count {
+            let (block, lane) = ((first + done) / BLOCK, (first + done) % BLOCK);
+            let len = (BLOCK - lane).min(count - done);
+            run(block, lane..lane + len, done);
+            done += len;
+        }
+    }
+
     /// Copies `tokens` tokens run by run, a run being what lies within one block on both sides.
     fn copy(&mut self, other: &Self, from: usize, to: usize, tokens: usize) {
         let mut done = 0;

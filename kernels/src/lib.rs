@@ -1,0 +1,13 @@
+//! The loops that copydesk's encoder spends its time in on a processor: linear layers, attention and LayerNorm
+//! over tokens that lie side by side in vector registers, for AVX-512, AVX2 with FMA, NEON or plain code,
+//! chosen at run time.
+//!
+//! A package of its own so that it is optimised in every build: without that a debug build takes half a
+//! minute for an article.
+
+mod arithmetic;
+mod attention;
+mod functions;
+pub mod kernel;
+pub mod lanes;
+pub mod norm;

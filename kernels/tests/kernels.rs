@@ -1,0 +1,270 @@
+//! The kernels against plain sums, and the instruction sets against each other.
+
+use copydesk_kernels::kernel::{Kernels, Scratch, With};
+use copydesk_kernels::lanes::{Lanes, Linear, Precision};
+use copydesk_kernels::norm::Norm;
+use pulp::Arch;
+
+/// Numbers from −1 to 1, the same every time (a linear congruential generator).
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> f32 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
+    }
+
+    fn many(&mut self, count: usize) -> Vec<f32> {
+        (0..count).map(|_| self.next()).collect()
+    }
+
+    fn lanes(&mut self, features: usize, tokens: usize) -> Lanes {
+        let mut lanes = Lanes::default();
+        lanes.resize(features, tokens);
+        for token in 0..tokens {
+            lanes.set(token, &self.many(features));
+        }
+        lanes
+    }
+}
+
+fn rows(lanes: &Lanes) -> Vec<Vec<f32>> {
+    let row = |token| {
+        let mut row = vec![0.0; lanes.features()];
+        lanes.get(token, &mut row);
+        row
+    };
+    (0..lanes.tokens()).map(row).collect()
+}
+
+fn bits(lanes: &Lanes) -> Vec<u32> {
+    rows(lanes).concat().iter().map(|x| x.to_bits()).collect()
+}
+
+/// The kernels of every instruction set of this machine, plain code first; the last has an
+/// instruction for bfloat16 if the machine does.
+fn kernels() -> Vec<Kernels> {
+    #[allow(unused_mut, reason = "elsewhere there is only one more")]
+    let mut sets = vec![Arch::Scalar];
+    #[cfg(target_arch = "x86_64")]
+    sets.extend(pulp::x86::V3::try_new().map(Arch::V3));
+    sets.push(Arch::new());
+    let mut all: Vec<_> = sets.into_iter().map(Kernels::with).collect();
+    all.push(Kernels::new());
+    all
+}
+
+/// Block boundaries, register boundaries, and what lies between.
+const TOKENS: [usize; 9] = [1, 7, 16, 17, 33, 47, 48, 49, 130];
+
+#[test]
+fn a_linear_layer_is_its_formula() {
+    let mut numbers = Numbers(1);
+    // Outputs that fill no panel, too.
+    for (inputs, outputs, tokens) in [(5, 3, 1), (24, 16, 50), (40, 21, 97), (400, 7, 20)] {
+        let weight = numbers.many(inputs * outputs);
+        let bias = numbers.many(outputs);
+        let x = numbers.lanes(inputs, tokens);
+        let residual = numbers.lanes(outputs, tokens);
+        let layer = Linear::new(&weight, &bias);
+        for with in [With::Bias, With::Gelu, With::Residual(&residual)] {
+            let mut out = Lanes::default();
+            Kernels::new().linear(&layer, &x, with, &mut out);
+            let operands = rows(&x).into_iter().zip(rows(&residual)).zip(rows(&out));
+            for ((x, residual), out) in operands {
+                for (o, found) in out.iter().enumerate() {
+                    let products = x.iter().zip(&weight[o * inputs..]);
+                    let sum: f64 = products.map(|(x, w)| f64::from(*x) * f64::from(*w)).sum();
+                    let sum = sum + f64::from(bias[o]);
+                    let exact = match with {
+                        With::Bias => sum,
+                        With::Gelu => gelu(sum),
+                        With::Residual(_) => sum + f64::from(residual[o]),
+                    };
+                    let difference = (exact - f64::from(*found)).abs();
+                    // Every product of a sum is rounded.
+                    let bound = 2e-6 * (inputs as f64 / 40.0).max(1.0);
+                    assert!(difference < bound, "{inputs} → {outputs}: {difference:e}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn pairs_are_products_of_rounded_numbers() {
+    let rounded = |x: &f32| f64::from(half::bf16::from_f32(*x).to_f32());
+    let mut numbers = Numbers(7);
+    // An odd width too, whose last pair is half empty.
+    for (inputs, outputs, tokens) in [(5, 3, 1), (24, 16, 50), (41, 21, 97)] {
+        let weight = numbers.many(inputs * outputs);
+        let layer = Linear::with(&weight, &vec![0.5; outputs], Precision::Pairs);
+        let x = numbers.lanes(inputs, tokens);
+        let (mut pairs, mut out) = (Lanes::default(), Lanes::default());
+        Kernels::new().round(&x, &mut pairs);
+        Kernels::new().linear(&layer, &pairs, With::Bias, &mut out);
+        for (x, out) in rows(&x).iter().zip(rows(&out)) {
+            for (o, found) in out.iter().enumerate() {
+                let products = x.iter().zip(&weight[o * inputs..]);
+                let sum: f64 = products.map(|(x, w)| rounded(x) * rounded(w)).sum();
+                let difference = (sum + 0.5 - f64::from(*found)).abs();
+                assert!(difference < 2e-6, "{inputs} → {outputs}: {difference:e}");
+            }
+        }
+    }
+}
+
+#[test]
+fn attention_in_pairs_is_close_to_that_in_f32() {
+    let mut numbers = Numbers(8);
+    for tokens in TOKENS {
+        // A width of 10, and an odd one of 5, which stays in f32.
+        for heads in [2, 4] {
+            let qkv = numbers.lanes(60, tokens);
+            let attend = |precision| {
+                let mut out = Lanes::default();
+                // Left over from before: nothing of it may count.
+                out.resize(20, tokens);
+                let mut scratch = Scratch::default();
+                let junk = numbers_of_none(150);
+                Kernels::new().attention(&junk, heads, precision, &mut scratch, &mut out);
+                Kernels::new().attention(&qkv, heads, precision, &mut scratch, &mut out);
+                rows(&out).concat()
+            };
+            let (single, pairs) = (attend(Precision::Single), attend(Precision::Pairs));
+            for (a, b) in single.iter().zip(&pairs) {
+                assert!(
+                    (a - b).abs() < 0.02,
+                    "{tokens} tokens, {heads} heads: {a} and {b}"
+                );
+            }
+        }
+    }
+}
+
+/// Queries, keys and values that are no numbers.
+fn numbers_of_none(tokens: usize) -> Lanes {
+    let mut lanes = Lanes::default();
+    lanes.resize(60, tokens);
+    for token in 0..tokens {
+        lanes.set(token, &[f32::NAN; 60]);
+    }
+    lanes
+}
+
+fn gelu(x: f64) -> f64 {
+    0.5 * x * (1.0 + libm::erf(x / std::f64::consts::SQRT_2))
+}
+
+#[test]
+fn gelu_is_within_its_bound() {
+    let same = Linear::new(&[1.0], &[0.0]);
+    let mut x = Lanes::default();
+    let values: Vec<f32> = (-40_000..=40_000).map(|i| i as f32 / 2_000.0).collect();
+    x.resize(1, values.len());
+    for (token, value) in values.iter().enumerate() {
+        x.set(token, &[*value]);
+    }
+    let mut out = Lanes::default();
+    Kernels::new().linear(&same, &x, With::Gelu, &mut out);
+    let found = rows(&out).concat();
+    let largest = values
+        .iter()
+        .zip(&found)
+        .map(|(x, y)| {
+            (gelu(f64::from(*x)) - f64::from(*y)).abs() / f64::from(x.abs().max(4.0)) * 4.0
+        })
+        .fold(0.0, f64::max);
+    println!("largest difference {largest:e}");
+    assert!(largest <= 3e-7, "{largest:e}");
+}
+
+#[test]
+fn every_instruction_set_gives_the_same_bits() {
+    let mut numbers = Numbers(2);
+    // Deeper than what a tile sums up at a time, too; 20 outputs fill no panel.
+    let shapes = [24, 800].map(|inputs| (numbers.many(inputs * 20), numbers.many(20)));
+    let norm = Norm {
+        weight: numbers.many(30),
+        bias: numbers.many(30),
+        epsilon: 1e-12,
+    };
+    for tokens in TOKENS {
+        let inputs = [24, 800].map(|inputs| numbers.lanes(inputs, tokens));
+        let residual = numbers.lanes(20, tokens);
+        let normal = numbers.lanes(30, tokens);
+        // Two heads, 10 wide: no multiple of a panel.
+        let qkv = numbers.lanes(60, tokens);
+        let mut pairs = Lanes::default();
+        let all = kernels().into_iter().map(|kernels| {
+            let mut found = Vec::new();
+            let mut out = Lanes::default();
+            for ((weight, bias), x) in shapes.iter().zip(&inputs) {
+                let layer = |precision| Linear::laid_out(weight, bias, precision, kernels.arch());
+                for with in [With::Bias, With::Gelu, With::Residual(&residual)] {
+                    kernels.linear(&layer(Precision::Single), x, with, &mut out);
+                    found.push(bits(&out));
+                    kernels.round(x, &mut pairs);
+                    kernels.linear(&layer(Precision::Pairs), &pairs, with, &mut out);
+                    found.push(bits(&out));
+                }
+            }
+            out.copy_from(&normal, 0, tokens);
+            kernels.layer_norm(&mut out, &norm);
+            found.push(bits(&out));
+            for precision in [Precision::Single, Precision::Pairs] {
+                let mut scratch = Scratch::default();
+                kernels.attention(&qkv, 2, precision, &mut scratch, &mut out);
+                found.push(bits(&out));
+            }
+            found
+        });
+        let all: Vec<_> = all.collect();
+        for (n, found) in all.iter().enumerate() {
+            assert!(*found == all[0], "set {n}, {tokens} tokens");
+        }
+    }
+}
+
+#[test]
+fn layer_norm_is_its_formula() {
+    let mut numbers = Numbers(3);
+    let norm = Norm {
+        weight: numbers.many(30),
+        bias: numbers.many(30),
+        epsilon: 1e-5,
+    };
+    let mut x = numbers.lanes(30, 50);
+    let before = rows(&x);
+    Kernels::new().layer_norm(&mut x, &norm);
+    for (before, after) in before.iter().zip(rows(&x)) {
+        let mean = before.iter().sum::<f32>() / 30.0;
+        let variance = before.iter().map(|x| (x - mean).powi(2)).sum::<f32>() / 30.0;
+        for (i, found) in after.iter().enumerate() {
+            let exact =
+                (before[i] - mean) / (variance + 1e-5).sqrt() * norm.weight[i] + norm.bias[i];
+            assert!((exact - found).abs() < 1e-5);
+        }
+    }
+}
+
+#[test]
+fn tokens_move_between_lanes_unchanged() {
+    let mut numbers = Numbers(4);
+    let all = numbers.lanes(3, 200);
+    for (start, tokens) in [(0, 200), (13, 48), (47, 2), (96, 104), (150, 50)] {
+        let mut part = Lanes::default();
+        part.copy_from(&all, start, tokens);
+        assert_eq!(rows(&part), rows(&all)[start..start + tokens]);
+        let mut back = numbers.lanes(3, 200);
+        let before = rows(&back);
+        back.copy_to(&part, start);
+        let after = rows(&back);
+        assert_eq!(after[start..start + tokens], rows(&part));
+        assert_eq!(after[..start], before[..start]);
+        assert_eq!(after[start + tokens..], before[start + tokens..]);
+    }
+}
