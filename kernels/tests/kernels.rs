@@ -5,40 +5,10 @@ use copydesk_kernels::lanes::{Lanes, Linear, Precision};
 use copydesk_kernels::norm::Norm;
 use pulp::Arch;
 
-/// Numbers from −1 to 1, the same every time (a linear congruential generator).
-struct Numbers(u64);
+#[expect(dead_code, reason = "the encoder's tests have use for the rest")]
+mod numbers;
 
-impl Numbers {
-    fn next(&mut self) -> f32 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
-
-    fn many(&mut self, count: usize) -> Vec<f32> {
-        (0..count).map(|_| self.next()).collect()
-    }
-
-    fn lanes(&mut self, features: usize, tokens: usize) -> Lanes {
-        let mut lanes = Lanes::default();
-        lanes.resize(features, tokens);
-        for token in 0..tokens {
-            lanes.set(token, &self.many(features));
-        }
-        lanes
-    }
-}
-
-fn rows(lanes: &Lanes) -> Vec<Vec<f32>> {
-    let row = |token| {
-        let mut row = vec![0.0; lanes.features()];
-        lanes.get(token, &mut row);
-        row
-    };
-    (0..lanes.tokens()).map(row).collect()
-}
+use self::numbers::{Numbers, rows};
 
 fn bits(lanes: &Lanes) -> Vec<u32> {
     rows(lanes).concat().iter().map(|x| x.to_bits()).collect()

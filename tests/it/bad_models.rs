@@ -6,14 +6,11 @@ use copydesk::model::files::Files;
 use copydesk::model::{Model, Placement};
 use serde_json::{Value, json};
 
-use crate::support::fixture;
+use crate::support::{copy_of_fixture, edit};
 
 /// A copy of the fixture, changed by `damage`; the error with its causes.
 fn error(damage: impl FnOnce(&Path)) -> String {
-    let directory = tempfile::tempdir().expect("a directory");
-    for name in Files::NAMES {
-        std::fs::copy(fixture().join(name), directory.path().join(name)).expect("a copy");
-    }
+    let directory = copy_of_fixture();
     damage(directory.path());
     let loaded = Files::read(directory.path()).and_then(|f| Model::load(&f, Placement::Cpu));
     let error = loaded.err().expect("a refusal");
@@ -24,13 +21,6 @@ fn error(damage: impl FnOnce(&Path)) -> String {
         source = cause.source();
     }
     text
-}
-
-fn edit(path: &Path, change: impl FnOnce(&mut Value)) {
-    let mut value: Value =
-        serde_json::from_slice(&std::fs::read(path).expect("json")).expect("json");
-    change(&mut value);
-    std::fs::write(path, value.to_string()).expect("written");
 }
 
 fn check(expect: &[&str], damage: impl FnOnce(&Path)) {

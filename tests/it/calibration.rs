@@ -7,9 +7,9 @@ use copydesk::engine::Config;
 use copydesk::model::files::Files;
 use copydesk::model::{Model, Placement};
 use copydesk::span::Unit;
-use serde_json::{Value, json};
+use serde_json::json;
 
-use crate::support::{classifier, fixture};
+use crate::support::{classifier, copy_of_fixture, edit};
 
 const SENTENCES: [&str; 3] = [
     "Northland on Tuesday rejected the accord.",
@@ -22,16 +22,12 @@ const ALONE: [f32; 2] = [15.0, 7.5];
 
 /// The scores of every sentence's type, and of Northland in every sentence that names it.
 async fn scores(alone: Option<[f32; 2]>, sentences: &[&str]) -> (Vec<[f32; 5]>, Vec<[f32; 3]>) {
-    let directory = tempfile::tempdir().expect("a directory");
-    for name in Files::NAMES {
-        std::fs::copy(fixture().join(name), directory.path().join(name)).expect("a copy");
-    }
+    let directory = copy_of_fixture();
     if let Some([kind, sentiment]) = alone {
-        let path = directory.path().join("config.json");
-        let text = std::fs::read(&path).expect("config.json");
-        let mut config: Value = serde_json::from_slice(&text).expect("JSON");
-        config["copydesk"]["temperatures"]["alone"] = json!({"type": kind, "sentiment": sentiment});
-        std::fs::write(path, config.to_string()).expect("written");
+        edit(&directory.path().join("config.json"), |config| {
+            config["copydesk"]["temperatures"]["alone"] =
+                json!({"type": kind, "sentiment": sentiment});
+        });
     }
     let files = Files::read(directory.path()).expect("a model");
     let model = Model::load(&files, Placement::Cpu).expect("a model");

@@ -11,7 +11,7 @@ use copydesk::model::files::Files;
 use serde_json::Value;
 
 use self::server::{FIRST, Fault, SECOND, Server};
-use crate::support::fixture;
+use crate::support::{copy_of_fixture, fixture};
 
 const SOURCE: &str = "hf://acme/tiny";
 
@@ -471,10 +471,7 @@ fn verify_and_show_know_a_directory() {
 fn verify_and_show_refuse_a_damaged_directory() {
     let server = Server::start();
     let machine = Machine::new(&server);
-    let copy = tempfile::tempdir().expect("a directory");
-    for name in Files::NAMES {
-        std::fs::copy(fixture().join(name), copy.path().join(name)).expect("a copy");
-    }
+    let copy = copy_of_fixture();
     let weights = copy.path().join("model.safetensors");
     let bytes = read(&weights);
     std::fs::write(&weights, &bytes[..bytes.len() - 100]).expect("written");

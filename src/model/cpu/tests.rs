@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use candle_core::{Device, Tensor};
 use candle_transformers::models::bert::Config;
-use copydesk_kernels::lanes::{Lanes, Precision};
+use copydesk_kernels::lanes::Precision;
 
 use super::{Cpu, States};
 use crate::encode::{Sequence, Window};
@@ -13,35 +13,11 @@ use crate::model::files::Files;
 use crate::model::network::Network;
 use crate::model::weights::Weights;
 
-/// Numbers from −1 to 1, the same every time (a linear congruential generator).
-struct Numbers(u64);
+#[path = "../../../kernels/tests/numbers/mod.rs"]
+#[expect(dead_code, reason = "the kernels' tests have use for the rest")]
+mod numbers;
 
-impl Numbers {
-    fn next(&mut self) -> f32 {
-        self.0 = self
-            .0
-            .wrapping_mul(6_364_136_223_846_793_005)
-            .wrapping_add(1_442_695_040_888_963_407);
-        (self.0 >> 40) as f32 / (1 << 23) as f32 - 1.0
-    }
-
-    fn many(&mut self, count: usize) -> Vec<f32> {
-        (0..count).map(|_| self.next()).collect()
-    }
-
-    fn below(&mut self, end: usize) -> usize {
-        ((self.next() + 1.0) / 2.0 * end as f32) as usize % end
-    }
-}
-
-fn rows(lanes: &Lanes) -> Vec<Vec<f32>> {
-    let row = |token| {
-        let mut row = vec![0.0; lanes.features()];
-        lanes.get(token, &mut row);
-        row
-    };
-    (0..lanes.tokens()).map(row).collect()
-}
+use self::numbers::{Numbers, rows};
 
 fn random_network() -> (Vec<u8>, Config) {
     let config = Config {
