@@ -4,6 +4,7 @@
 mod assemble;
 mod cut;
 mod language;
+mod voices;
 
 use std::pin::Pin;
 use std::sync::Arc;

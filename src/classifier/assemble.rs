@@ -6,6 +6,7 @@ use std::ops::Range;
 use std::sync::Arc;
 
 use super::language;
+use super::voices::{Voice, Voices};
 use crate::answer::{
     Event, Mention, ModelIdentity, PartySentiment, PartySummary, Quotation, QuotationKind,
     Sentence, SentenceType, Sentiment, Speaker, Summary, Timings,
@@ -239,6 +240,9 @@ pub(super) struct Assembler {
     speaker: Option<Speaker>,
     /// The last sentence's likeliest type.
     before: Option<SentenceType>,
+    voices: Voices,
+    /// The last sentence's, for words after it that name no speaker.
+    voice: Option<Voice>,
 }
 
 impl Assembler {
@@ -267,6 +271,8 @@ impl Assembler {
             types_unspecified: 0,
             speaker: None,
             before: None,
+            voices: Voices::default(),
+            voice: None,
         }
     }
 
@@ -280,6 +286,8 @@ impl Assembler {
         let text = Arc::clone(&self.text);
         let (index, cut) = (logits.index, &text.sentences[logits.index]);
         let type_scores = softmax(logits.kind, self.temperatures.kind);
+        let mentions = self.place_mentions(index, logits.mentions);
+        let type_scores = self.as_spoken(index, logits.speaker.as_ref(), &mentions, type_scores);
         let type_scores = self.as_it_began(index, logits.speaker.is_some(), type_scores);
         let likeliest = argmax(type_scores);
         let kind = SentenceType::ALL[likeliest];
@@ -288,7 +296,6 @@ impl Assembler {
             true => self.types[likeliest] += 1,
             false => self.types_unspecified += 1,
         }
-        let mentions = self.place_mentions(index, logits.mentions);
         // What is left out as boilerplate follows the type as sent, so that callers can recount.
         let counted = !(sure && kind == SentenceType::Boilerplate);
         let parties = self.judge(index, counted, &mentions);
@@ -307,6 +314,31 @@ impl Assembler {
             quotations,
             speaker,
             parties,
+        }
+    }
+
+    /// The scores in the light of what the same speaker said before.
+    fn as_spoken(
+        &mut self,
+        index: usize,
+        own: Option<&Range<usize>>,
+        placed: &[Placed],
+        scores: [f32; 5],
+    ) -> [f32; 5] {
+        let voice = match own {
+            _ if !SentenceType::ALL[argmax(scores)].may_speak() => None,
+            Some(range) => {
+                let text = &self.text;
+                let words = &text.sentence(&text.sentences[index])[range.clone()];
+                let party = self.party_of(words, range, placed);
+                self.voices.named(words, party)
+            }
+            None => self.voice.take(),
+        };
+        self.voice.clone_from(&voice);
+        match voice {
+            Some(voice) => self.voices.agree(voice, scores),
+            None => scores,
         }
     }
 
