@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -20,11 +19,9 @@ import numpy as np
 import corpora
 import decode
 import metrics
-from export import weights_of
+from export import load
 from items import in_pieces, tokenize_articles
-from network import Copydesk
 from predict import pooled_sentiment, predict
-from windows import Shape, load_tokenizer
 
 # Sentences of the pieces that dev articles are cut into.
 PIECES = (1, 2, 3, 5, 10)
@@ -109,12 +106,7 @@ def parse() -> argparse.Namespace:
 
 def main() -> None:
     options = parse()
-    path = options.model / "config.json"
-    config = json.loads(path.read_text())
-    shape = Shape(**{k: config["copydesk"][k] for k in asdict(Shape())})
-    tokenizer = load_tokenizer(str(options.model / "tokenizer.json"))
-    model = Copydesk.from_config(config)
-    model.load_state_dict(weights_of(options.model))
+    model, tokenizer, shape, config = load(options.model)
     dev = {
         "newsroom": corpora.newsroom(options.data / "newsroom/dev.jsonl"),
         "rw": corpora.newsmtsc(options.data / "newsmtsc/dev_rw.jsonl"),
@@ -122,7 +114,7 @@ def main() -> None:
     }
     dev = {name: tokenize_articles(tokenizer, articles) for name, articles in dev.items()}
     config["copydesk"]["temperatures"] = temperatures(model, tokenizer, dev, shape)
-    path.write_text(json.dumps(config, indent=2) + "\n")
+    (options.model / "config.json").write_text(json.dumps(config, indent=2) + "\n")
 
 
 if __name__ == "__main__":

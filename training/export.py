@@ -10,7 +10,8 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from corpora import SENTIMENTS, TYPES
-from windows import CASES, PLACE_BUCKETS, Shape
+from network import Copydesk
+from windows import CASES, PLACE_BUCKETS, Shape, load_tokenizer
 
 FORMAT = 1
 
@@ -24,6 +25,15 @@ def tensors(model) -> dict[str, torch.Tensor]:
         key = name.removeprefix("encoder.") if name.startswith("encoder.") else f"heads.{name}"
         out[key] = value.detach().to(torch.float16).contiguous()
     return out
+
+
+def load(directory: Path):
+    """What `export` wrote: the model, its tokenizer, its shape and its whole config."""
+    config = json.loads((directory / "config.json").read_text())
+    model = Copydesk.from_config(config)
+    model.load_state_dict(weights_of(directory))
+    shape = Shape(**{name: config["copydesk"][name] for name in asdict(Shape())})
+    return model, load_tokenizer(str(directory / "tokenizer.json")), shape, config
 
 
 def weights_of(directory: Path) -> dict[str, torch.Tensor]:

@@ -5,7 +5,7 @@
 
 WORK is where `train.py` left the teacher's checkpoint; a model directory teaches itself, so that a later
 run does not forget what it knew. Every sentence gets the teacher's probabilities, by the temperatures
-of its config if it has one: types, tags of words, and the sentiment of the mentions that it finds.
+of its config for whole articles if it has one: types, tags of words, and the sentiment of the mentions that it finds.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ from __future__ import annotations
 import argparse
 import gzip
 import json
-from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -21,7 +20,7 @@ import torch
 
 import corpora
 import decode
-from export import weights_of
+from export import load
 from items import tokenize_articles
 from network import Copydesk
 from predict import predict
@@ -59,11 +58,7 @@ def main() -> None:
     torch.set_num_threads(options.threads)
     temperatures = {"type": 1.0, "sentiment": 1.0}
     if options.model:
-        config = json.loads((options.model / "config.json").read_text())
-        shape = Shape(**{k: config["copydesk"][k] for k in asdict(Shape())})
-        tokenizer = load_tokenizer(str(options.model / "tokenizer.json"))
-        model = Copydesk.from_config(config)
-        model.load_state_dict(weights_of(options.model))
+        model, tokenizer, shape, config = load(options.model)
         temperatures = config["copydesk"]["temperatures"]
     else:
         tokenizer, shape = load_tokenizer(str(options.tokenizer)), Shape()
