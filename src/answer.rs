@@ -118,9 +118,9 @@ pub struct Speaker {
     pub sentence: usize,
     /// Where.
     pub span: Span,
-    /// Id of the party, if the speaker is among them.
+    /// Id of the party, if the speaker is among them; perhaps one that only a later sentence lists.
     pub party: Option<String>,
-    /// The words run on from an earlier sentence, which names the speaker.
+    /// Another sentence names the speaker: the words run on from it, or up to it.
     pub inherited: bool,
 }
 
@@ -169,6 +169,14 @@ pub struct Sentence {
     pub speaker: Option<Speaker>,
     /// In the order of first mention.
     pub parties: Vec<PartySentiment>,
+}
+
+impl Sentence {
+    /// Whether its words go on from an earlier sentence, which names their speaker.
+    pub fn goes_on(&self) -> bool {
+        let speaker = self.speaker.as_ref();
+        speaker.is_some_and(|speaker| speaker.sentence < self.index)
+    }
 }
 
 /// A party over the whole article.

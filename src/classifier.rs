@@ -4,6 +4,7 @@
 mod assemble;
 mod cut;
 mod language;
+mod text;
 mod voices;
 
 use std::pin::Pin;
@@ -14,8 +15,9 @@ use std::time::{Duration, Instant};
 use futures_util::stream::{BoxStream, Peekable};
 use futures_util::{FutureExt, StreamExt};
 
-use self::assemble::{Assembler, Text};
+use self::assemble::Assembler;
 pub use self::cut::Cut;
+use self::text::Text;
 use crate::answer::{Event, Timings};
 use crate::article::{Article, Invalid, Limits, Reason};
 use crate::encode::{TokenizerError, Window};

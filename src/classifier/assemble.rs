@@ -1,223 +1,23 @@
 //! Logits to answers: labels and scores, speakers, parties, the summary. Looks only at what has
-//! been answered by now, and never takes anything back.
+//! been answered by now and at the window at hand, and never takes anything back.
 
 use std::collections::HashMap;
 use std::ops::Range;
 use std::sync::Arc;
 
 use super::language;
-use super::voices::{Voice, Voices};
+use super::text::Text;
+use super::voices::{self, Voice, Voices};
 use crate::answer::{
     Event, Mention, ModelIdentity, PartySentiment, PartySummary, Quotation, QuotationKind,
     Sentence, SentenceType, Sentiment, Speaker, Summary, Timings,
 };
-use crate::article::{Article, Body, ExactMention, Invalid, Limits, Parties, Party, Reason};
+use crate::article::Party;
 use crate::model::config::Divisors;
 use crate::model::decode::{argmax, softmax};
 use crate::model::{MentionLogits, Model, SentenceLogits};
-use crate::party::{Groups, Matcher, Named, tidy};
+use crate::party::{Groups, Named, tidy};
 use crate::quote;
-use crate::segment;
-use crate::span::{Offsets, Span};
-
-/// An article, cut: its sentences, quotations, and the mentions of named parties.
-pub(super) struct Text {
-    headline: Option<String>,
-    /// The whole text; ready-cut sentences are joined by line feeds.
-    text: String,
-    offsets: Offsets,
-    sentences: Vec<segment::Sentence>,
-    /// Offsets in answers count from the sentence, not from the text.
-    ready_cut: bool,
-    quotations: Vec<Vec<quote::Quotation>>,
-    named: Option<Vec<Party>>,
-    /// Of named parties.
-    mentions: Places,
-}
-
-/// Of each sentence (party, bytes of the sentence), in the order of the text.
-type Places = Vec<Vec<(usize, Range<usize>)>>;
-
-impl Text {
-    pub fn new(
-        article: Article,
-        exact: Vec<ExactMention>,
-        limits: &Limits,
-    ) -> Result<Self, Invalid> {
-        let ready_cut = matches!(article.body, Body::Sentences(_));
-        let (text, sentences) = match article.body {
-            Body::Text(text) => {
-                let sentences = segment::sentences(&text);
-                (text, sentences)
-            }
-            Body::Sentences(all) => join(&all),
-        };
-        if sentences.len() > limits.sentences {
-            let most = limits.sentences;
-            let problem = format!(
-                "cuts into {} sentences; at most {most} are allowed",
-                sentences.len()
-            );
-            return Err(Invalid::new("text", Reason::TooManySentences, problem));
-        }
-        let quotations = quote::quotations(&text, &sentences);
-        let named = match article.parties {
-            Parties::Detect => None,
-            Parties::Named(parties) => Some(parties),
-        };
-        let mentions = match &named {
-            None => Vec::new(),
-            Some(parties) => mentions(&text, &sentences, parties, exact, ready_cut, limits)?,
-        };
-        let offsets = Offsets::new(&text);
-        let headline = article.headline;
-        Ok(Self {
-            headline,
-            text,
-            offsets,
-            sentences,
-            ready_cut,
-            quotations,
-            named,
-            mentions,
-        })
-    }
-
-    pub fn headline(&self) -> Option<&str> {
-        self.headline.as_deref()
-    }
-
-    pub fn sentences(&self) -> &[segment::Sentence] {
-        &self.sentences
-    }
-
-    /// A sentence for the encoder: its text, and the mentions to judge unless they are to be found.
-    pub fn source(&self, index: usize) -> Option<(String, Option<Vec<Range<usize>>>)> {
-        let text = self.sentence(self.sentences.get(index)?).to_owned();
-        let mentions = self.named.as_ref().map(|_| {
-            let all = self.mentions[index].iter();
-            all.map(|(_, range)| range.clone()).collect()
-        });
-        Some((text, mentions))
-    }
-
-    fn sentence(&self, sentence: &segment::Sentence) -> &str {
-        &self.text[sentence.range.clone()]
-    }
-
-    /// The span of bytes of a sentence, counted as the answer counts.
-    fn span(&self, sentence: usize, bytes: &Range<usize>) -> Span {
-        let first = self.sentences[sentence].range.start;
-        let span = self
-            .offsets
-            .span(&self.text, &(first + bytes.start..first + bytes.end));
-        if !self.ready_cut {
-            return span;
-        }
-        let zero = self.offsets.span(&self.text, &(first..first));
-        Span {
-            byte_start: span.byte_start - zero.byte_start,
-            byte_end: span.byte_end - zero.byte_start,
-            char_start: span.char_start - zero.char_start,
-            char_end: span.char_end - zero.char_start,
-            utf16_start: span.utf16_start - zero.utf16_start,
-            utf16_end: span.utf16_end - zero.utf16_start,
-        }
-    }
-
-    fn mention(&self, sentence: usize, bytes: &Range<usize>) -> Mention {
-        let text = &self.sentence(&self.sentences[sentence])[bytes.clone()];
-        Mention {
-            span: self.span(sentence, bytes),
-            text: text.to_owned(),
-        }
-    }
-}
-
-/// Ready-cut sentences as one text. Paragraphs are not known: a quotation may run over all of it.
-fn join(all: &[String]) -> (String, Vec<segment::Sentence>) {
-    let mut text = String::with_capacity(all.iter().map(|s| s.len() + 1).sum());
-    let mut sentences = Vec::with_capacity(all.len());
-    for sentence in all {
-        let start = text.len();
-        text.push_str(sentence);
-        sentences.push(segment::Sentence {
-            range: start..text.len(),
-            paragraph: 0,
-        });
-        text.push('\n');
-    }
-    (text, sentences)
-}
-
-/// Mentions of named parties: exact ones where given, else by name and aliases.
-fn mentions(
-    text: &str,
-    sentences: &[segment::Sentence],
-    parties: &[Party],
-    exact: Vec<ExactMention>,
-    ready_cut: bool,
-    limits: &Limits,
-) -> Result<Places, Invalid> {
-    let refuse = || {
-        let most = limits.mentions;
-        let problem = format!("stand at more than {most} places; at most {most} are allowed");
-        Invalid::new("parties", Reason::TooManyMentions, problem)
-    };
-    let searched = parties
-        .iter()
-        .enumerate()
-        .filter(|(_, p)| p.spans.is_empty());
-    let names = searched.flat_map(|(i, p)| {
-        let aliases = p.aliases.iter().map(String::as_str);
-        std::iter::once(p.name.as_str())
-            .chain(aliases)
-            .map(move |name| (i, name))
-    });
-    let ranges: Vec<Range<usize>> = sentences.iter().map(|s| s.range.clone()).collect();
-    let left = limits
-        .mentions
-        .checked_sub(exact.len())
-        .ok_or_else(refuse)?;
-    let found = Matcher::new(names).find(text, &ranges, left);
-    let found = found.ok_or_else(refuse)?;
-    let mut all: Places = Vec::with_capacity(sentences.len());
-    for (sentence, found) in ranges.iter().zip(found) {
-        let local = |r: &Range<usize>| r.start - sentence.start..r.end - sentence.start;
-        all.push(found.iter().map(|m| (m.party, local(&m.range))).collect());
-    }
-    for mention in exact {
-        if let Some((index, range)) = place(&ranges, &mention, ready_cut) {
-            all[index].push((mention.party, range));
-        }
-    }
-    for sentence in &mut all {
-        sentence.sort_by_key(|(party, range)| (range.start, range.end, *party));
-        sentence.dedup();
-    }
-    Ok(all)
-}
-
-/// The sentence of an exact mention, and its bytes there. One that reaches over the end of its
-/// sentence is judged by the part that lies in the first.
-fn place(
-    sentences: &[Range<usize>],
-    mention: &ExactMention,
-    ready_cut: bool,
-) -> Option<(usize, Range<usize>)> {
-    if ready_cut {
-        return mention.sentence.map(|index| (index, mention.range.clone()));
-    }
-    let index = sentences.partition_point(|s| s.end <= mention.range.start);
-    let sentence = sentences.get(index)?;
-    let start = mention.range.start.max(sentence.start) - sentence.start;
-    let end = mention
-        .range
-        .end
-        .min(sentence.end)
-        .checked_sub(sentence.start)?;
-    (start < end).then_some((index, start..end))
-}
 
 /// What is known of the parties by now.
 enum Known {
@@ -260,7 +60,7 @@ impl Assembler {
             }
         };
         Self {
-            temperatures: model.card().temperatures.of(text.sentences.len()),
+            temperatures: model.card().temperatures.of(text.sentences().len()),
             text,
             identity: model.identity().clone(),
             trained: model.card().language_639_3().to_owned(),
@@ -278,17 +78,43 @@ impl Assembler {
 
     /// The answers to the sentences of the next window.
     pub fn window(&mut self, logits: Vec<SentenceLogits>) -> Vec<Event> {
-        let sentences = logits.into_iter().map(|l| self.sentence(l));
-        sentences.map(|s| Event::Sentence(Box::new(s))).collect()
+        // All are read first: words may be those of a party that is named at their end.
+        let window: Vec<Read> = logits.into_iter().map(|l| self.read(l)).collect();
+        (0..window.len())
+            .map(|at| Event::Sentence(Box::new(self.sentence(&window[at..]))))
+            .collect()
     }
 
-    fn sentence(&mut self, logits: SentenceLogits) -> Sentence {
+    /// Gives a sentence's mentions and its speaker to parties, by what is known up to here.
+    fn read(&mut self, logits: SentenceLogits) -> Read {
+        let mentions = self.place_mentions(logits.index, logits.mentions);
+        let naming = logits.speaker.map(|range| Naming {
+            sentence: logits.index,
+            party: self.party_of(self.words(logits.index, &range), &range, &mentions),
+            range,
+        });
+        Read {
+            index: logits.index,
+            kind: logits.kind,
+            mentions,
+            naming,
+        }
+    }
+
+    /// The answer to the first sentence of what is left of a window.
+    fn sentence(&mut self, window: &[Read]) -> Sentence {
         let text = Arc::clone(&self.text);
-        let (index, cut) = (logits.index, &text.sentences[logits.index]);
-        let type_scores = softmax(logits.kind, self.temperatures.kind);
-        let mentions = self.place_mentions(index, logits.mentions);
-        let type_scores = self.as_spoken(index, logits.speaker.as_ref(), &mentions, type_scores);
-        let type_scores = self.as_it_began(index, logits.speaker.is_some(), type_scores);
+        let Read {
+            index,
+            kind,
+            mentions,
+            ..
+        } = &window[0];
+        let (index, cut) = (*index, &text.sentences()[*index]);
+        let type_scores = softmax(*kind, self.temperatures.kind);
+        let naming = self.naming(window);
+        let type_scores = self.as_spoken(naming, type_scores);
+        let type_scores = self.as_it_began(index, naming.is_some(), type_scores);
         let likeliest = argmax(type_scores);
         let kind = SentenceType::ALL[likeliest];
         let sure = type_scores[likeliest] >= self.min_confidence;
@@ -298,9 +124,11 @@ impl Assembler {
         }
         // What is left out as boilerplate follows the type as sent, so that callers can recount.
         let counted = !(sure && kind == SentenceType::Boilerplate);
-        let parties = self.judge(index, counted, &mentions);
-        let own = logits.speaker.filter(|_| kind.may_speak());
-        let speaker = self.speaker(index, kind, own, &mentions);
+        let parties = self.judge(index, counted, mentions);
+        let speaker = match kind.may_speak() {
+            true => self.speaker(index, naming),
+            false => None,
+        };
         self.speaker.clone_from(&speaker);
         self.before = Some(kind);
         let quotations = self.quotations(index, kind, speaker.is_some());
@@ -308,7 +136,7 @@ impl Assembler {
             index,
             paragraph: if text.ready_cut { index } else { cut.paragraph },
             span: text.span(index, &(0..cut.range.len())),
-            text: text.sentence(cut).to_owned(),
+            text: text.sentence(index).to_owned(),
             kind: sure.then_some(kind),
             type_scores,
             quotations,
@@ -317,21 +145,49 @@ impl Assembler {
         }
     }
 
+    /// Where the speaker of a window's first sentence is named: there or, of a quotation that runs on, beside the
+    /// words that end it ("I won. I knew it," said Olsen). A pronoun at its end leaves it to the speaker before.
+    fn naming<'a>(&self, window: &'a [Read]) -> Option<&'a Naming> {
+        let quotations = &self.text.quotations;
+        let Read { index, naming, .. } = &window[0];
+        if naming.is_some() || !quotations[*index].last().is_some_and(|q| q.running) {
+            return naming.as_ref();
+        }
+        let first = |read: &&Read| quotations[read.index].first();
+        let runs = |read: &&Read| first(read).is_some_and(|q| q.opened_before && q.running);
+        let last = window[1..].iter().find(|read| !runs(read));
+        let last = last.filter(|read| first(read).is_some_and(|q| q.opened_before))?;
+        let later = last.naming.as_ref().filter(|n| !self.is_quoted(n))?;
+        let pronoun = voices::is_pronoun(self.words(later.sentence, &later.range));
+        let inside = |i: &usize| quotations[*i].first().is_some_and(|q| q.opened_before);
+        let began = (0..=*index).rev().find(|i| !inside(i)).unwrap_or(0);
+        let before = self.speaker.as_ref().filter(|_| self.runs_on(*index));
+        let keeps = before.is_some_and(|speaker| pronoun || speaker.sentence >= began);
+        (!keeps).then_some(later)
+    }
+
+    /// Whether a name stands between quotation marks: it is spoken of, then.
+    fn is_quoted(&self, naming: &Naming) -> bool {
+        let start = self.text.sentences()[naming.sentence].range.start;
+        let name = start + naming.range.start..start + naming.range.end;
+        let quotations = self.text.quotations[naming.sentence].iter();
+        quotations
+            .map(|q| &q.range)
+            .any(|q| q.start < name.end && name.start < q.end)
+    }
+
+    /// Words of a sentence.
+    fn words(&self, sentence: usize, range: &Range<usize>) -> &str {
+        &self.text.sentence(sentence)[range.clone()]
+    }
+
     /// The scores in the light of what the same speaker said before.
-    fn as_spoken(
-        &mut self,
-        index: usize,
-        own: Option<&Range<usize>>,
-        placed: &[Placed],
-        scores: [f32; 5],
-    ) -> [f32; 5] {
-        let voice = match own {
+    fn as_spoken(&mut self, naming: Option<&Naming>, scores: [f32; 5]) -> [f32; 5] {
+        let voice = match naming {
             _ if !SentenceType::ALL[argmax(scores)].may_speak() => None,
-            Some(range) => {
-                let text = &self.text;
-                let words = &text.sentence(&text.sentences[index])[range.clone()];
-                let party = self.party_of(words, range, placed);
-                self.voices.named(words, party)
+            Some(naming) => {
+                let words = &self.text.sentence(naming.sentence)[naming.range.clone()];
+                self.voices.named(words, naming.party)
             }
             None => self.voice.take(),
         };
@@ -361,32 +217,38 @@ impl Assembler {
         scores
     }
 
-    /// Each mention with its party: as asked for, or grouped as it comes.
+    /// Each mention with its party: as asked for, or grouped as it comes; a party that is new gets its summary.
     fn place_mentions(&mut self, index: usize, logits: Vec<MentionLogits>) -> Vec<Placed> {
         let text = Arc::clone(&self.text);
         let named = text.mentions.get(index).into_iter().flatten();
-        match &mut self.known {
+        let placed: Vec<(usize, Range<usize>, [f32; 3])> = match &mut self.known {
             Known::Named(_) => named
                 .zip(logits)
-                .map(|((party, range), l)| Placed {
-                    party: *party,
-                    range: range.clone(),
-                    logits: l.sentiment,
-                })
+                .map(|((party, range), l)| (*party, range.clone(), l.sentiment))
                 .collect(),
             Known::Found(groups) => {
-                let sentence = text.sentence(&text.sentences[index]);
+                let sentence = text.sentence(index);
                 let placed = logits.into_iter().filter_map(|l| {
                     let range = tidy(sentence, &l.range)?;
-                    Some(Placed {
-                        party: groups.place(&sentence[range.clone()]),
-                        range,
-                        logits: l.sentiment,
-                    })
+                    Some((groups.place(&sentence[range.clone()]), range, l.sentiment))
                 });
-                placed.collect()
+                let placed = placed.collect();
+                for party in self.parties.len()..groups.parties().len() {
+                    self.parties.push(PartySummary {
+                        id: format!("p{}", party + 1),
+                        ..PartySummary::default()
+                    });
+                }
+                placed
             }
-        }
+        };
+        let read = placed.into_iter().map(|(party, range, logits)| Placed {
+            party,
+            name: self.name(party),
+            range,
+            logits,
+        });
+        read.collect()
     }
 
     /// One judgement a party, in the order of first mention: the softmax of the mean of its
@@ -412,13 +274,11 @@ impl Assembler {
                 .iter()
                 .map(|m| self.text.mention(index, &m.range))
                 .collect();
-            let (id, name) =
-                self.count(party, index, counted, sure.then_some(likeliest), &mentions);
-            let sentiment = sure.then_some(Sentiment::ALL[likeliest]);
+            self.count(party, index, counted, sure.then_some(likeliest), &mentions);
             judged.push(PartySentiment {
-                party: id,
-                name,
-                sentiment,
+                party: self.parties[party].id.clone(),
+                name: all[0].name.clone(),
+                sentiment: sure.then_some(Sentiment::ALL[likeliest]),
                 scores,
                 mentions,
             });
@@ -426,7 +286,7 @@ impl Assembler {
         judged
     }
 
-    /// Adds a sentence's mentions of a party to its summary; its id and its name by now.
+    /// Adds a sentence's mentions of a party to its summary.
     fn count(
         &mut self,
         party: usize,
@@ -434,15 +294,7 @@ impl Assembler {
         counted: bool,
         sentiment: Option<usize>,
         mentions: &[Mention],
-    ) -> (String, String) {
-        while self.parties.len() <= party {
-            let id = format!("p{}", self.parties.len() + 1);
-            self.parties.push(PartySummary {
-                id,
-                ..PartySummary::default()
-            });
-        }
-        let name = self.name(party);
+    ) {
         let summary = &mut self.parties[party];
         summary
             .mentions
@@ -454,7 +306,6 @@ impl Assembler {
                 None => summary.unspecified += 1,
             }
         }
-        (summary.id.clone(), name)
     }
 
     fn name(&self, party: usize) -> String {
@@ -464,28 +315,18 @@ impl Assembler {
         }
     }
 
-    /// Whose words: the span found here, or the last speaker where the words run on.
-    fn speaker(
-        &self,
-        index: usize,
-        kind: SentenceType,
-        own: Option<Range<usize>>,
-        placed: &[Placed],
-    ) -> Option<Speaker> {
-        let text = &self.text;
-        if let Some(range) = own {
-            let words = &text.sentence(&text.sentences[index])[range.clone()];
-            let party = self.party_of(words, &range, placed);
+    /// Whose words: who is named for them, or the last speaker where they run on.
+    fn speaker(&self, index: usize, naming: Option<&Naming>) -> Option<Speaker> {
+        if let Some(naming) = naming {
             return Some(Speaker {
-                text: words.to_owned(),
-                sentence: index,
-                span: text.span(index, &range),
-                party: party.map(|p| self.parties[p].id.clone()),
-                inherited: false,
+                text: self.words(naming.sentence, &naming.range).to_owned(),
+                sentence: naming.sentence,
+                span: self.text.span(naming.sentence, &naming.range),
+                party: naming.party.map(|p| self.parties[p].id.clone()),
+                inherited: naming.sentence != index,
             });
         }
-        let runs_on = kind.may_speak() && self.runs_on(index);
-        let before = self.speaker.clone().filter(|_| runs_on)?;
+        let before = self.speaker.clone().filter(|_| self.runs_on(index))?;
         Some(Speaker {
             inherited: true,
             ..before
@@ -498,7 +339,7 @@ impl Assembler {
         let [quotation, ..] = self.text.quotations[index].as_slice() else {
             return false;
         };
-        let sentence = &self.text.sentences[index].range;
+        let sentence = self.text.sentence(index);
         // Marks and a full stop may stand outside the words.
         let whole = quotation.range.len() + 8 >= sentence.len();
         quotation.opened_before || (whole && quotation.kind == quote::Kind::Direct)
@@ -511,15 +352,14 @@ impl Assembler {
         }
         match &self.known {
             Known::Named(named) => named.resolve(words),
-            // A group that no sentence has named yet has no id to give.
-            Known::Found(groups) => groups.resolve(words).filter(|&p| p < self.parties.len()),
+            Known::Found(groups) => groups.resolve(words),
         }
     }
 
     /// Marked quotations; a sentence of reported words without marks is indirect as a whole.
     fn quotations(&self, index: usize, kind: SentenceType, spoken: bool) -> Vec<Quotation> {
         let text = &self.text;
-        let first = text.sentences[index].range.start;
+        let first = text.sentences()[index].range.start;
         let marked = text.quotations[index].iter().map(|q| Quotation {
             span: text.span(index, &(q.range.start - first..q.range.end - first)),
             kind: match q.kind {
@@ -534,7 +374,7 @@ impl Assembler {
         if !marked.is_empty() || !reported {
             return marked;
         }
-        let span = text.span(index, &(0..text.sentences[index].range.len()));
+        let span = text.span(index, &(0..text.sentence(index).len()));
         let kind = QuotationKind::Indirect;
         vec![Quotation {
             span,
@@ -564,9 +404,29 @@ impl Assembler {
     }
 }
 
+/// A sentence as the model reads it.
+struct Read {
+    index: usize,
+    /// Logits of its type.
+    kind: [f32; 5],
+    mentions: Vec<Placed>,
+    /// The speaker that it names.
+    naming: Option<Naming>,
+}
+
+/// Where a speaker is named.
+struct Naming {
+    sentence: usize,
+    /// Bytes of that sentence.
+    range: Range<usize>,
+    party: Option<usize>,
+}
+
 /// A mention, its party, and what the model makes of it.
 struct Placed {
     party: usize,
+    /// The party's, as fully as it is known up to here.
+    name: String,
     /// Bytes of the sentence.
     range: Range<usize>,
     logits: [f32; 3],
@@ -580,3 +440,6 @@ fn summary_of(party: &Party) -> PartySummary {
         ..PartySummary::default()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use super::assemble::{Assembler, Text};
+use super::assemble::Assembler;
+use super::text::Text;
 use crate::answer::{Event, Timings};
 use crate::article::{Article, Invalid, Limits};
 use crate::encode::{Encoder, TokenizerError, Window};

@@ -229,10 +229,17 @@ fn unpossessed(word: &str) -> &str {
     plural.unwrap_or(word)
 }
 
-/// A word in lower case without the marks around it.
+/// A word in lower case without the marks around it, nor an Arabic article, which writers put as they like.
 fn bare(word: &str) -> String {
     let word = word.trim_matches(|c: char| !c.is_alphanumeric() && c != '&');
-    word.replace(['’', '‘'], "'").to_lowercase()
+    let word = word.replace(['’', '‘'], "'").to_lowercase();
+    without_article(&word).map_or(word.clone(), str::to_owned)
+}
+
+/// "al-Assad" is "Assad" as well.
+fn without_article(word: &str) -> Option<&str> {
+    let rest = ["al-", "el-"].iter().find_map(|a| word.strip_prefix(a))?;
+    (rest.chars().count() > 2).then_some(rest)
 }
 
 /// The letters of "NATO", "U.S." or "UN"; two to six capitals and nothing else but full stops.
@@ -272,7 +279,7 @@ fn is_person(parts: &[&str], lower: &[String]) -> bool {
     let named = |(part, word): (&&str, &String)| {
         let capital = part.chars().next().is_some_and(char::is_uppercase);
         let letters = word.chars().all(|c| c.is_alphabetic() || "'-.".contains(c));
-        letters && (capital || words::particle(word) || without_article(word).is_some())
+        letters && (capital || words::particle(word) || without_article(part).is_some())
     };
     (2..=5).contains(&lower.len())
         && parts.len() == lower.len()
@@ -280,11 +287,6 @@ fn is_person(parts: &[&str], lower: &[String]) -> bool {
         && (!words::particle(&lower[0]) || lower[0] == "al")
         && parts.iter().zip(lower).all(named)
         && !lower.iter().any(|w| words::institutional(w) || words::corporate(w))
-}
-
-/// "Bashar al-Assad" is "Assad" as well.
-fn without_article(surname: &str) -> Option<&str> {
-    ["al-", "el-"].iter().find_map(|a| surname.strip_prefix(a))
 }
 
 /// What to do where two parties could be meant.
@@ -409,11 +411,12 @@ impl Index {
                 }
                 let personal = name.personal();
                 for start in 1..personal.len() {
-                    let surname = personal[start..].join(" ");
-                    if let Some(bare) = without_article(&surname) {
-                        put(&mut self.surnames, bare.to_owned(), party, clash);
-                    }
-                    put(&mut self.surnames, surname, party, clash);
+                    put(
+                        &mut self.surnames,
+                        personal[start..].join(" "),
+                        party,
+                        clash,
+                    );
                 }
                 self.single.remove(&last);
                 self.single.remove(&first);

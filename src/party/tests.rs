@@ -96,10 +96,11 @@ fn mentions_of_one_party_come_together() {
     together(&["Trump", "Donald Trump", "Donald J. Trump", "Trump’s"]);
     together(&["Xi Jinping", "Xi", "Xi’s"]);
     together(&["Xi", "Xi Jinping"]);
+    together(&["Bashar al-Assad", "Bashar Assad", "Assad", "al-Assad"]);
+    together(&["al-Qaeda", "Qaeda", "Al-Qaeda"]);
     together(&["Ursula von der Leyen", "von der Leyen", "Leyen"]);
     together(&["Chris Van Hollen", "Van Hollen"]);
     together(&["Al Gore", "Gore"]);
-    together(&["Bashar al-Assad", "Assad", "al-Assad"]);
     together(&["Robert Kennedy Jr.", "Kennedy"]);
     together(&["World Health Organization", "the WHO", "W.H.O."]);
     together(&["U.N.", "UN", "the United Nations"]);

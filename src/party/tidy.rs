@@ -13,7 +13,7 @@ const JOINTS: [&str; 17] = [
 const STOPPED: [&str; 7] = ["Bros", "Co", "Corp", "Inc", "Jr", "Ltd", "Sr"];
 
 /// Trims a found name: marks around it, a possessive, a joint left dangling ("Department of"); takes in
-/// the full stop of "Inc."; `None` for what no reader would call a name: nothing but marks, or not a
+/// the full stop of "Inc." and "U.N."; `None` for what no reader would call a name: nothing but marks, or not a
 /// capital in a script that has them. `range` are bytes of `sentence`.
 pub fn tidy(sentence: &str, range: &Range<usize>) -> Option<Range<usize>> {
     let found = &sentence[range.clone()];
@@ -43,10 +43,18 @@ pub fn tidy(sentence: &str, range: &Range<usize>) -> Option<Range<usize>> {
     }
     let mut end = start + name.len();
     let last = name.rsplit(char::is_whitespace).next().unwrap_or(name);
-    if STOPPED.contains(&last) && sentence[end..].starts_with('.') {
+    if (STOPPED.contains(&last) || is_lettered(last)) && sentence[end..].starts_with('.') {
         end += 1;
     }
     Some(start..end)
+}
+
+/// "U.N", whose last letter has its full stop too.
+fn is_lettered(word: &str) -> bool {
+    let mut letters = word.split('.');
+    let single =
+        |letter: &str| letter.chars().count() == 1 && letter.starts_with(char::is_alphabetic);
+    word.contains('.') && letters.all(single)
 }
 
 #[cfg(test)]
@@ -96,6 +104,11 @@ mod tests {
         );
         check("to Ada Quill Jr.", "Ada Quill Jr", Some("Ada Quill Jr."));
         check("by Orland.", "Orland", Some("Orland"));
+        check("with the U.N. today", "U.N", Some("U.N."));
+        check("with the U.N.'s men", "U.N.'s", Some("U.N."));
+        check("at the E.C.B.", "E.C.B", Some("E.C.B."));
+        check("on Tarn.com.", "Tarn.com", Some("Tarn.com"));
+        check("by Olsen, A.", "Olsen, A", Some("Olsen, A"));
     }
 
     #[test]

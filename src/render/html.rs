@@ -177,7 +177,7 @@ struct Article<'a> {
     parties: HashMap<&'a str, usize>,
     /// Who speaks in each sentence, by number.
     speakers: Vec<Option<usize>>,
-    /// Where each sentence names a speaker, of its own words or of later ones.
+    /// Where each sentence names a speaker, of its own words or of others'.
     named: Vec<Vec<(Range<usize>, usize)>>,
 }
 
@@ -279,7 +279,11 @@ impl Article<'_> {
             .speaking(sentence)
             .and_then(|party| self.summary.parties.get(party))
             .map_or(speaker.text.as_str(), |party| party.name.as_str());
-        let continued = if speaker.inherited { ", continued" } else { "" };
+        let continued = if sentence.goes_on() {
+            ", continued"
+        } else {
+            ""
+        };
         write!(
             out,
             " <a class=\"by\" href=\"#a{}-s{}\" data-by=\"{by}\">— <bdi>{}</bdi>{continued}</a>",

@@ -112,7 +112,7 @@ const SENTENCES: &[Column] = &[
     column(
         "speaker_inherited",
         Kind::Boolean,
-        "whether an earlier sentence names the speaker; empty without one",
+        "whether another sentence names the speaker; empty without one",
     ),
     column(
         "negative",

@@ -238,7 +238,7 @@ fn body(sentence: &Sentence, colour: bool) -> Line {
         }
     }
     if let Some(speaker) = &sentence.speaker {
-        attribute(&mut line, speaker);
+        attribute(&mut line, speaker, sentence.goes_on());
     }
     line
 }
@@ -287,8 +287,8 @@ fn tone(sentiment: Option<Sentiment>) -> Tone {
     }
 }
 
-fn attribute(line: &mut Line, speaker: &Speaker) {
-    let note = match (&speaker.party, speaker.inherited) {
+fn attribute(line: &mut Line, speaker: &Speaker, goes_on: bool) {
+    let note = match (&speaker.party, goes_on) {
         (Some(party), true) => format!(" ({party}, cont.)"),
         (Some(party), false) => format!(" ({party})"),
         (None, true) => " (cont.)".to_owned(),

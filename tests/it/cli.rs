@@ -282,7 +282,8 @@ fn words_that_run_on_keep_the_type_that_they_began_as() {
     for answer in &answers {
         let sentences = answer["sentences"].as_array().expect("sentences");
         for pair in sentences.windows(2) {
-            if pair[1]["speaker"]["inherited"] == true {
+            let named = pair[1]["speaker"]["sentence"].as_u64();
+            if named.is_some_and(|named| Some(named) < pair[1]["index"].as_u64()) {
                 run_on += 1;
                 assert_eq!(pair[0]["type"], pair[1]["type"], "{}", pair[1]["text"]);
             }

@@ -81,9 +81,10 @@ impl Copy {
 
     fn says(&mut self, text: &str, party: Option<&str>, inherited: bool) -> &mut Self {
         let (text, party) = (text.to_owned(), party.map(str::to_owned));
+        let sentence = self.last().index - usize::from(inherited);
         self.last().speaker = Some(Speaker {
             text,
-            sentence: 0,
+            sentence,
             span: Span::default(),
             party,
             inherited,

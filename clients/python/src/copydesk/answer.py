@@ -80,13 +80,14 @@ class Speaker:
 
     # As the text names it: "Wang", "the ministry", "she".
     text: str
-    # The sentence, from 0, in which it is named: this one or, if inherited, an earlier one.
+    # The sentence, from 0, in which it is named: this one or, if inherited, an earlier one or the one in
+    # which the quotation ends.
     sentence: int
     start: int
     end: int
     # Id of the party that it is; None if it is none of the article's.
     party: str | None
-    # Whether the words run on from an earlier sentence, and that one names the speaker.
+    # Whether another sentence names the speaker: the words run on from it, or up to it.
     inherited: bool
 
 

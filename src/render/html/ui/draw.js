@@ -78,6 +78,8 @@ const draw = (() => {
       this.speakers = [];
       this.known = new Map();
       this.names = [];
+      // Speakers whose sentence has not come yet.
+      this.early = [];
       this.summary = null;
       for (const { id, name, aliases } of named || []) this.meet(id, name, aliases);
       this.meta = element('p', { class: 'meta' });
@@ -111,6 +113,7 @@ const draw = (() => {
         known.sentences += 1;
         known.counts[['unspecified', 'negative', 'neutral', 'positive'][sentiment] || 'unspecified'] += 1;
       }
+      for (const { speaker, by } of this.early[at] || []) this.name(speaker, by);
       const again = this.speak(sentence);
       const node = this.sentence(at);
       this.drawn.push({ node, as: node.outerHTML });
@@ -153,8 +156,15 @@ const draw = (() => {
       if (!this.known.has(key)) this.known.set(key, this.known.size);
       const by = this.known.get(key);
       this.speakers.push(by);
-      const there = this.sentences[speaker.sentence];
-      const range = there && within(there, speaker.span);
+      if (speaker.sentence >= this.sentences.length) {
+        (this.early[speaker.sentence] ||= []).push({ speaker, by });
+        return null;
+      }
+      return this.name(speaker, by);
+    }
+
+    name(speaker, by) {
+      const range = within(this.sentences[speaker.sentence], speaker.span);
       if (!range) return null;
       const names = (this.names[speaker.sentence] ||= []);
       const last = names[names.length - 1];
@@ -187,7 +197,7 @@ const draw = (() => {
         const { speaker } = sentence;
         const name = speaking === undefined ? speaker.text : this.parties[speaking].name;
         const link = { class: 'by', href: `#a${this.place}-s${speaker.sentence}`, 'data-by': by };
-        line.append(' ', element('a', link, '— ', bdi(name), speaker.inherited ? ', continued' : ''));
+        line.append(' ', element('a', link, '— ', bdi(name), speaker.sentence < at ? ', continued' : ''));
       }
       node.append(element('span', { class: 'k', title: scores(sentence) }, kind, ...doubt(sentence)), line);
       return node;

@@ -286,11 +286,15 @@ class Speaker(_message.Message):
     text: _builtins.str
     """The speaker as the text names it at `span`: "Wang", "the ministry", "she"."""
     sentence_index: _builtins.int
-    """The sentence, from 0, in which `span` lies: this one or, if `inherited`, an earlier one."""
+    """The sentence, from 0, in which `span` lies: this one or, if `inherited`, an earlier one or the one in which the
+    quotation ends.
+    """
     party_id: _builtins.str
-    """Id of the party that the speaker is. Absent if it is none of the article's parties."""
+    """Id of the party that the speaker is, which may be one that only a later sentence lists. Absent if it is
+    none of the article's parties.
+    """
     inherited: _builtins.bool
-    """True if the words run on from an earlier sentence, and that one names the speaker."""
+    """True if another sentence names the speaker: the words run on from it, or up to it."""
     @_builtins.property
     def span(self) -> Global___Span:
         """Where the text names the speaker. With ready-cut sentences its offsets count in the sentence
