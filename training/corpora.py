@@ -73,6 +73,29 @@ def newsroom(path: Path) -> list[Article]:
     return articles
 
 
+def annotated(labels: Path, texts: Path) -> list[Article]:
+    """Labels kept apart from the texts that they are of (`training/labels/README.md`)."""
+    wanted = {row["id"]: row["sentences"] for row in _lines(labels)}
+    articles = []
+    for row in _lines(texts):
+        if row["id"] not in wanted:
+            continue
+        sentences = []
+        for start, end, kind, speaker, found in wanted.pop(row["id"]):
+            text = row["text"][start:end]
+            groups: dict[str, int] = {}
+            mentions = [
+                (a, b, SENTIMENTS.index(sentiment), groups.setdefault(text[a:b].casefold(), len(groups)))
+                for a, b, sentiment in found
+            ]
+            speaker = speaker and tuple(speaker)
+            sentences.append(Sentence(text, TYPES.index(kind), speaker, mentions, tagged=True))
+        articles.append(Article(row["id"], row["headline"], sentences))
+    if wanted:
+        raise SystemExit(f"{labels}: {len(wanted)} articles are not in {texts}, {min(wanted)} for one")
+    return articles
+
+
 def newsmtsc(path: Path) -> list[Article]:
     """One sentence an article; only the main mention of each target is kept."""
     articles = []

@@ -158,8 +158,9 @@ def items_of(
         )
         for index, first, end, answered in window.sentences:
             sentence, tokens = doc.article.sentences[index], doc.sentences[index]
-            # A sentence in pieces is so rare that learning from it is not worth the code.
-            if not answered or end - first < len(tokens.ids):
+            # A sentence in pieces is so rare that learning from it is not worth the code; one of signs
+            # that no token stands for has nothing to learn from.
+            if not answered or end == first or end - first < len(tokens.ids):
                 continue
             slot = len(item.sentences)
             item.sentences.append((first, end))

@@ -130,6 +130,7 @@ def parse() -> argparse.Namespace:
     add("--extra", nargs="*", default=["newstsc"], choices=["newstsc", "dse"])
     add("--articles", type=int, default=None, help="train on the first N articles only")
     add("--unfreeze", action="store_true", help="train the word embeddings too")
+    add("--labels", type=Path, help="labels of articles of DATA/articles/allsides.jsonl.gz")
     add("--soft", type=Path, default=None, help="articles that a teacher labelled (label.py)")
     add("--init", type=Path, help="model directory to start from, in place of a base")
     add("--average", type=float, default=1.0, metavar="SHARE",
@@ -149,8 +150,8 @@ def parse() -> argparse.Namespace:
         options.train is None
     ):
         parser.error("name the corpora with --data, or articles of your own with --train and --dev")
-    if options.train and options.soft:
-        parser.error("--soft goes with the corpora of --data")
+    if options.train and (options.soft or options.labels):
+        parser.error("--soft and --labels go with the corpora of --data")
     if options.average != 1.0 and options.init is None:
         parser.error("--average goes with --init")
     if (options.base is None) == (options.init is None):
@@ -161,7 +162,7 @@ def parse() -> argparse.Namespace:
     options.type_weights = torch.tensor([1.0, 0.85, 1.5, 1.2, 1.0])
     rare, even = [1.3, 0.8, 1.9], [1.0, 1.0, 1.1]
     options.sentiment_weights = {"newsroom": rare, "newsmtsc": even, "newstsc": rare, "dse": rare,
-                                 "soft": rare}
+                                 "allsides": rare, "soft": rare}
     return options
 
 
@@ -179,6 +180,9 @@ def corpora_of(load, options) -> tuple[Sets, Sets]:
         train["newstsc"] = load(corpora.newstsc(data / "newstsc"))
     if "dse" in options.extra:
         train["dse"] = load(corpora.dse(data / "dse/train.targets.jsonl"))
+    if options.labels:
+        texts = data / "articles/allsides.jsonl.gz"
+        train["allsides"] = load(corpora.annotated(options.labels, texts))
     if options.soft:
         train["soft"] = load(corpora.labelled(options.soft))
     dev = {
