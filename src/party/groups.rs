@@ -229,11 +229,15 @@ fn unpossessed(word: &str) -> &str {
     plural.unwrap_or(word)
 }
 
-/// A word in lower case without the marks around it, nor an Arabic article, which writers put as they like.
+/// A word in lower case without the marks around it, nor an Arabic article, which writers put as
+/// they like.
 fn bare(word: &str) -> String {
     let word = word.trim_matches(|c: char| !c.is_alphanumeric() && c != '&');
     let word = word.replace(['’', '‘'], "'").to_lowercase();
-    without_article(&word).map_or(word.clone(), str::to_owned)
+    match without_article(&word) {
+        Some(rest) => rest.to_owned(),
+        None => word,
+    }
 }
 
 /// "al-Assad" is "Assad" as well.

@@ -84,15 +84,21 @@ fn speakers(text: &str, windows: &[&[Said]]) -> Vec<String> {
 const TWO: &str = "\"The lock is old,\" Ida Brandt said.\n\n\"It held for years. It will not hold now. We know \
     that,\" said Per Olsen.\n\n\"We know too.\"";
 
+/// Its sentences, of these types.
+fn two(kinds: [SentenceType; 5]) -> [Said<'static>; 5] {
+    let [a, b, c, d, e] = kinds;
+    [
+        (a, Some("Ida Brandt"), &["Ida Brandt"]),
+        (b, None, &[]),
+        (c, None, &[]),
+        (d, Some("Per Olsen"), &["Per Olsen"]),
+        (e, None, &[]),
+    ]
+}
+
 #[test]
 fn a_quotation_that_names_its_speaker_at_its_end_is_that_speakers_from_its_beginning() {
-    let said: [Said; 5] = [
-        (Quote, Some("Ida Brandt"), &["Ida Brandt"]),
-        (Quote, None, &[]),
-        (Quote, None, &[]),
-        (Quote, Some("Per Olsen"), &["Per Olsen"]),
-        (Quote, None, &[]),
-    ];
+    let said = two([Quote; 5]);
     let expect = [
         "Ida Brandt p1 0",
         "Per Olsen p2 3",
@@ -228,26 +234,14 @@ fn only_a_running_quotation_looks_ahead() {
 
 #[test]
 fn what_cannot_speak_has_no_speaker() {
-    let said: [Said; 5] = [
-        (Background, Some("Ida Brandt"), &["Ida Brandt"]),
-        (Background, None, &[]),
-        (Quote, None, &[]),
-        (Background, Some("Per Olsen"), &["Per Olsen"]),
-        (Quote, None, &[]),
-    ];
+    let said = two([Background, Background, Quote, Background, Quote]);
     let all = speakers(TWO, &[&said]);
     assert_eq!(all, ["-", "-", "Per Olsen p2 3", "-", "-"]);
 }
 
 #[test]
 fn the_type_of_a_quotation_does_not_change_while_it_runs() {
-    let said: [Said; 5] = [
-        (Quote, Some("Ida Brandt"), &["Ida Brandt"]),
-        (Reaction, None, &[]),
-        (Quote, None, &[]),
-        (Reaction, Some("Per Olsen"), &["Per Olsen"]),
-        (Quote, None, &[]),
-    ];
+    let said = two([Quote, Reaction, Quote, Reaction, Quote]);
     let kinds: Vec<_> = answers(TWO, &[&said]).iter().map(|s| s.kind).collect();
     let all = [Quote, Reaction, Reaction, Reaction, Reaction].map(Some);
     assert_eq!(kinds, all);
