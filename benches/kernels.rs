@@ -15,7 +15,11 @@ const HEADS: usize = 12;
 /// A short sentence, a window, and the longest that the encoder takes.
 const TOKENS: [usize; 3] = [32, 256, 512];
 
-const PRECISIONS: [(Precision, &str); 2] = [(Precision::Single, "f32"), (Precision::Pairs, "bf16")];
+const PRECISIONS: [(Precision, &str); 3] = [
+    (Precision::F32, "f32"),
+    (Precision::Bf16, "bf16"),
+    (Precision::Int16, "int16"),
+];
 
 /// Numbers from −1 to 1, the same every time.
 fn numbers(count: usize) -> Vec<f32> {
@@ -57,12 +61,8 @@ fn linear(c: &mut Criterion) {
         for (precision, kind) in PRECISIONS {
             let layer = Linear::with(&weight, &bias, precision);
             for tokens in TOKENS {
-                let (mut pairs, mut out) = (Lanes::default(), Lanes::default());
-                let mut x = lanes(inputs, tokens);
-                if precision == Precision::Pairs {
-                    kernels.round(&x, &mut pairs);
-                    std::mem::swap(&mut x, &mut pairs);
-                }
+                let (mut x, mut out) = (Lanes::default(), Lanes::default());
+                kernels.round(&lanes(inputs, tokens), precision, &mut x);
                 group.throughput(Throughput::Elements((2 * inputs * outputs * tokens) as u64));
                 group.bench_function(BenchmarkId::new(format!("{name}, {kind}"), tokens), |b| {
                     b.iter(|| kernels.linear(black_box(&layer), black_box(&x), with, &mut out));
@@ -80,7 +80,8 @@ fn attention(c: &mut Criterion) {
         let qkv = lanes(3 * HIDDEN, tokens);
         let (mut scratch, mut out) = (Scratch::default(), Lanes::default());
         group.throughput(Throughput::Elements((4 * HIDDEN * tokens * tokens) as u64));
-        for (precision, kind) in PRECISIONS {
+        // There is none of integers.
+        for (precision, kind) in [(Precision::F32, "f32"), (Precision::Bf16, "bf16")] {
             group.bench_function(BenchmarkId::new(kind, tokens), |b| {
                 b.iter(|| {
                     let qkv = black_box(&qkv);

@@ -126,7 +126,8 @@ pub struct MentionLogits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Placement {
     /// The processor, by the encoder of our own: [`Placement::CpuBf16`] where the processor has an
-    /// instruction for it, else [`Placement::CpuF32`].
+    /// instruction for it, [`Placement::CpuInt16`] where AVX2 is the widest that it has, else
+    /// [`Placement::CpuF32`].
     #[default]
     Cpu,
     /// The processor, all in f32.
@@ -134,6 +135,9 @@ pub enum Placement {
     /// The processor, the encoder's products of bfloat16 and summed in f32. The same answers, to the
     /// last bit, on every machine; without such an instruction no faster than f32.
     CpuBf16,
+    /// The processor, the encoder's products of integers of 16 bits (attention's of f32). The same answers,
+    /// to the last bit, on every machine; without AVX2 many times slower than f32.
+    CpuInt16,
     /// The processor, by candle's `BertModel`: several times slower; the reference.
     CpuCandle,
     /// An NVIDIA GPU by number.
@@ -148,13 +152,14 @@ impl std::str::FromStr for Placement {
             None if text == "cpu" => Ok(Self::Cpu),
             None if text == "cpu-f32" => Ok(Self::CpuF32),
             None if text == "cpu-bf16" => Ok(Self::CpuBf16),
+            None if text == "cpu-int16" => Ok(Self::CpuInt16),
             None if text == "cpu-candle" => Ok(Self::CpuCandle),
             None if text == "cuda" => Ok(Self::Cuda(0)),
             Some(("cuda", n)) if n.parse::<usize>().is_ok() => {
                 Ok(Self::Cuda(n.parse().unwrap_or(0)))
             }
             _ => Err(format!(
-                "{text:?} is no device; use cpu, cpu-f32, cpu-bf16, cpu-candle, cuda or cuda:N"
+                "{text:?} is no device; use cpu, cpu-f32, cpu-bf16, cpu-int16, cpu-candle, cuda or cuda:N"
             )),
         }
     }
@@ -166,6 +171,7 @@ impl std::fmt::Display for Placement {
             Self::Cpu => f.write_str("cpu"),
             Self::CpuF32 => f.write_str("cpu-f32"),
             Self::CpuBf16 => f.write_str("cpu-bf16"),
+            Self::CpuInt16 => f.write_str("cpu-int16"),
             Self::CpuCandle => f.write_str("cpu-candle"),
             Self::Cuda(n) => write!(f, "cuda:{n}"),
         }
@@ -227,14 +233,18 @@ impl Model {
         // The table of contents is checked against the file before a tensor is touched.
         let weights = Weights::new(&files.weights)?;
         let placement = match placement {
-            Placement::Cpu if Kernels::new().pairs_are_native() => Placement::CpuBf16,
-            Placement::Cpu => Placement::CpuF32,
+            Placement::Cpu => match Kernels::new().preferred() {
+                Precision::F32 => Placement::CpuF32,
+                Precision::Bf16 => Placement::CpuBf16,
+                Precision::Int16 => Placement::CpuInt16,
+            },
             other => other,
         };
         let cpu = |precision| Cpu::load(&weights, &bert, precision).map(Box::new);
         let backend = match placement {
-            Placement::Cpu | Placement::CpuF32 => Backend::Cpu(cpu(Precision::Single)?),
-            Placement::CpuBf16 => Backend::Cpu(cpu(Precision::Pairs)?),
+            Placement::Cpu | Placement::CpuF32 => Backend::Cpu(cpu(Precision::F32)?),
+            Placement::CpuBf16 => Backend::Cpu(cpu(Precision::Bf16)?),
+            Placement::CpuInt16 => Backend::Cpu(cpu(Precision::Int16)?),
             Placement::CpuCandle | Placement::Cuda(_) => {
                 let device = device(placement)?;
                 Backend::Candle(Box::new(Candle::load(&files.weights, &bert, device)?))
@@ -380,9 +390,11 @@ fn finite<const N: usize>(rows: Vec<[f32; N]>) -> Result<Vec<[f32; N]>, RunError
 
 fn device(placement: Placement) -> Result<Device, LoadError> {
     match placement {
-        Placement::Cpu | Placement::CpuF32 | Placement::CpuBf16 | Placement::CpuCandle => {
-            Ok(Device::Cpu)
-        }
+        Placement::Cpu
+        | Placement::CpuF32
+        | Placement::CpuBf16
+        | Placement::CpuInt16
+        | Placement::CpuCandle => Ok(Device::Cpu),
         Placement::Cuda(n) => Device::new_cuda(n).map_err(|e| LoadError::Device {
             device: placement.to_string(),
             problem: e.to_string(),

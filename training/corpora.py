@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import re
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -94,6 +95,20 @@ def annotated(labels: Path, texts: Path) -> list[Article]:
     if wanted:
         raise SystemExit(f"{labels}: {len(wanted)} articles are not in {texts}, {min(wanted)} for one")
     return articles
+
+
+def without(articles: list[Article], others: list[Article]) -> list[Article]:
+    """Those in which no sentence of `others` stands, but for ones of under 40 letters and digits: sentences
+    of NewsMTSC come from articles of the same archives."""
+    bare = lambda text: re.sub(r"\W+", "", text).lower()
+    unwanted = {bare(s.text) for a in others for s in a.sentences}
+    unwanted = [text for text in unwanted if len(text) >= 40]
+
+    def clean(article: Article) -> bool:
+        text = bare(" ".join(s.text for s in article.sentences))
+        return not any(u in text for u in unwanted)
+
+    return [a for a in articles if clean(a)]
 
 
 def newsmtsc(path: Path) -> list[Article]:

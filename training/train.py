@@ -130,7 +130,9 @@ def parse() -> argparse.Namespace:
     add("--extra", nargs="*", default=["newstsc"], choices=["newstsc", "dse"])
     add("--articles", type=int, default=None, help="train on the first N articles only")
     add("--unfreeze", action="store_true", help="train the word embeddings too")
-    add("--labels", type=Path, help="labels of articles of DATA/articles/allsides.jsonl.gz")
+    add("--labels", type=Path, nargs="*", default=[],
+        help="labels of articles of DATA/articles/allsides.jsonl.gz; those that hold a sentence of NewsMTSC's dev sets "
+        "are left out")
     add("--soft", type=Path, default=None, help="articles that a teacher labelled (label.py)")
     add("--init", type=Path, help="model directory to start from, in place of a base")
     add("--average", type=float, default=1.0, metavar="SHARE",
@@ -180,17 +182,19 @@ def corpora_of(load, options) -> tuple[Sets, Sets]:
         train["newstsc"] = load(corpora.newstsc(data / "newstsc"))
     if "dse" in options.extra:
         train["dse"] = load(corpora.dse(data / "dse/train.targets.jsonl"))
+    dev = {
+        "newsroom": corpora.newsroom(data / "newsroom/dev.jsonl"),
+        "rw": corpora.newsmtsc(data / "newsmtsc/dev_rw.jsonl"),
+        "mt": corpora.newsmtsc(data / "newsmtsc/dev_mt.jsonl"),
+    }
+    unseen = lambda articles: load(corpora.without(articles, dev["rw"] + dev["mt"]))
     if options.labels:
         texts = data / "articles/allsides.jsonl.gz"
-        train["allsides"] = load(corpora.annotated(options.labels, texts))
+        found = [a for labels in options.labels for a in corpora.annotated(labels, texts)]
+        train["allsides"] = unseen(found)
     if options.soft:
-        train["soft"] = load(corpora.labelled(options.soft))
-    dev = {
-        "newsroom": load(corpora.newsroom(data / "newsroom/dev.jsonl")),
-        "rw": load(corpora.newsmtsc(data / "newsmtsc/dev_rw.jsonl")),
-        "mt": load(corpora.newsmtsc(data / "newsmtsc/dev_mt.jsonl")),
-    }
-    return train, dev
+        train["soft"] = unseen(corpora.labelled(options.soft))
+    return train, {name: load(articles) for name, articles in dev.items()}
 
 
 def own(load, options) -> tuple[Sets, Sets]:

@@ -30,13 +30,18 @@ from reference import ROOT
 HERE = Path(__file__).resolve().parent
 TARGETS = ("encoder", "encoder_heads")
 FIELDS = ("id", "headline", "text")
-# copydesk by precision of its products, and the device that computes so; bfloat16 only where the
-# processor multiplies it, as `--device cpu` chooses.
-OURS = {"copydesk bf16": "cpu-bf16", "copydesk f32": "cpu-f32"}
-if not machine.has_bf16():
-    del OURS["copydesk bf16"]
+# copydesk by precision of its products, and the device that computes so: what `--device cpu` chooses on
+# this processor, and f32.
+OURS = {"copydesk f32": "cpu-f32"}
+if machine.has_bf16():
+    OURS = {"copydesk bf16": "cpu-bf16"} | OURS
+elif machine.widest_is_avx2():
+    OURS = {"copydesk int16": "cpu-int16"} | OURS
 # The search measures each configuration for this part of a round's measurement.
 SEARCH = 1 / 4
+# The whole job takes so many times as long: callers end one after the other, and the last have the
+# machine to themselves.
+WHOLE_JOB = 4
 
 # What one measurement finds: figures by name.
 Figures = dict[str, float]
@@ -53,6 +58,8 @@ class Inputs:
     windows: Path
     parties: Path
     graphs: Path
+    # Tokens of the mean article, in all of its windows.
+    article_tokens: float
 
 
 @dataclass
@@ -87,14 +94,17 @@ def program(name: str, **arguments) -> float:
 def prepare(options: argparse.Namespace) -> Inputs:
     """Articles, windows, parties, graphs."""
     options.work.mkdir(parents=True, exist_ok=True)
+    copydesk = options.copydesk.resolve()
     names = ("articles.jsonl", "windows.jsonl", "parties.jsonl", "graphs")
-    inputs = Inputs(options.copydesk.resolve(), *(options.work / name for name in names))
+    files = [options.work / name for name in names]
     articles = [json.dumps(row, ensure_ascii=False) for row in read_articles(options)]
-    inputs.articles.write_text("\n".join(articles) + "\n", encoding="utf-8")
-    windows = [inputs.copydesk, "bench", "windows", "--articles", inputs.articles]
+    files[0].write_text("\n".join(articles) + "\n", encoding="utf-8")
+    lines = output([copydesk, "bench", "windows", "--articles", files[0]]).splitlines(keepends=True)
+    windows = [json.loads(line)["sequences"] for line in lines]
+    tokens = sum(len(sequence["ids"]) for window in windows for sequence in window)
+    inputs = Inputs(copydesk, *files, tokens / len(articles))
     # A sentence longer than a window comes as several sequences, which no peer takes as they are.
-    lines = output(windows).splitlines(keepends=True)
-    whole = [line for line in lines if len(json.loads(line)["sequences"]) == 1]
+    whole = [line for line, sequences in zip(lines, windows) if len(sequences) == 1]
     inputs.windows.write_text("".join(whole), encoding="utf-8")
     answers = output([inputs.copydesk, "classify", "--format", "jsonl", inputs.articles])
     inputs.parties.write_text(answers, encoding="utf-8")
@@ -136,11 +146,12 @@ def ours(inputs: Inputs, device: str, seconds: float) -> Figures:
 
 
 def ours_articles(inputs: Inputs, device: str, seconds: float) -> Figures:
-    """copydesk's own measurement of the whole job."""
+    """copydesk's own measurement of the whole job: mean articles a second, by tokens, so that it does not
+    matter whether the time ends among long articles or short ones."""
     command = [inputs.copydesk, "bench", "articles", "--articles", inputs.articles]
     command += ["--device", device]
     found = json.loads(output([*command, "--seconds", f"{seconds:g}", "--json"]))
-    return {"articles": found["articles_per_second"]}
+    return {"articles": found["tokens_per_second"] / inputs.article_tokens}
 
 
 def onnx(inputs: Inputs, how: Configuration, target: str, seconds: float) -> float:
@@ -192,7 +203,7 @@ def encoder_peer(
 def assembly_peer(inputs: Inputs, seconds: float, earlier: Earlier) -> Contender:
     """The assembly: one process on all cores, or one a core."""
     contender = lambda best, searched: Contender(
-        "assembly", lambda: {"articles": assembly(inputs, best, seconds)}, best, searched
+        "assembly", lambda: {"articles": assembly(inputs, best, seconds * WHOLE_JOB)}, best, searched
     )
     if found := earlier.get("assembly"):
         return contender(found["configuration"], found["searched"])
@@ -216,7 +227,7 @@ def contenders(inputs: Inputs, seconds: float, quick: bool, earlier: Earlier) ->
     by_onnx, by_torch = partial(onnx, inputs), partial(pytorch, inputs)
     compiler = any(map(shutil.which, ("g++", "clang++")))
     copydesk = lambda device: (
-        lambda: ours(inputs, device, seconds) | ours_articles(inputs, device, seconds)
+        lambda: ours(inputs, device, seconds) | ours_articles(inputs, device, seconds * WHOLE_JOB)
     )
     peer = lambda name, candidates, measure: encoder_peer(
         name, candidates, measure, seconds, earlier

@@ -45,6 +45,11 @@ def has_bf16() -> bool:
     return "avx512_bf16" in flags()
 
 
+def widest_is_avx2() -> bool:
+    """Whether copydesk multiplies integers of 16 bits there."""
+    return "avx2" in flags() and "avx512f" not in flags()
+
+
 def describe() -> dict:
     """Processor, cores, system, versions, and how busy the machine was to begin with."""
     return {

@@ -1,11 +1,20 @@
-//! What a product multiplies: f32, or pairs of bfloat16.
+//! What a product multiplies: f32, pairs of bfloat16, or pairs of integers.
 //!
-//! A lane of pairs holds two features of a token, and a step adds the products of both to the sum:
+//! A lane of pairs holds two features of a token, and a step adds the products of both to the sum. Of
+//! integers that is exact, whatever computes it. Where there is AVX2 that is `vpmaddwd` and an addition: two
+//! instructions for what takes two in f32, but only one of them keeps a multiplier busy. Of bfloat16:
 //! first the high half's, then the low half's, each rounded once. That is what the instruction
 //! `vdpbf16ps` does, and what two fused multiplications in f32 do where there is none, since the
 //! product of two bfloat16 needs no more bits than f32 has beyond its sum: so the result is the same
 //! to the last bit on every machine (but for sums below 2⁻¹²⁶, which the instruction takes for zero).
 
+#[cfg(target_arch = "x86_64")]
+use std::any::Any;
+
+#[cfg(target_arch = "x86_64")]
+use bytemuck::cast;
+#[cfg(target_arch = "x86_64")]
+use pulp::x86::{V3, V4};
 use pulp::{Arch, Simd, WithSimd};
 
 use super::lanes::Precision;
@@ -14,6 +23,9 @@ use super::lanes::Precision;
 pub trait Arithmetic: Copy {
     /// What stands in a lane.
     const PRECISION: Precision;
+
+    /// Whether sums are integers.
+    const INTEGERS: bool = matches!(Self::PRECISION, Precision::Int16);
 
     /// sum + factor · row, lane by lane.
     fn mul_add<S: Simd>(self, simd: S, factor: S::f32s, row: S::f32s, sum: S::f32s) -> S::f32s;
@@ -29,7 +41,7 @@ pub trait Arithmetic: Copy {
 pub struct Single;
 
 impl Arithmetic for Single {
-    const PRECISION: Precision = Precision::Single;
+    const PRECISION: Precision = Precision::F32;
 
     #[inline(always)]
     fn mul_add<S: Simd>(self, simd: S, factor: S::f32s, row: S::f32s, sum: S::f32s) -> S::f32s {
@@ -42,7 +54,7 @@ impl Arithmetic for Single {
 pub struct Emulated;
 
 impl Arithmetic for Emulated {
-    const PRECISION: Precision = Precision::Pairs;
+    const PRECISION: Precision = Precision::Bf16;
 
     #[inline(always)]
     fn mul_add<S: Simd>(self, simd: S, factor: S::f32s, row: S::f32s, sum: S::f32s) -> S::f32s {
@@ -61,6 +73,67 @@ fn high<S: Simd>(simd: S, pairs: S::f32s) -> S::f32s {
 fn low<S: Simd>(simd: S, pairs: S::f32s) -> S::f32s {
     let bits = simd.transmute_u32s_f32s(pairs);
     simd.transmute_f32s_u32s(simd.wrapping_dyn_shl_u32s(bits, simd.splat_u32s(16)))
+}
+
+/// Lanes of two integers of 16 bits; sums are integers of 32.
+#[derive(Clone, Copy)]
+pub struct Integers;
+
+impl Arithmetic for Integers {
+    const PRECISION: Precision = Precision::Int16;
+
+    #[inline(always)]
+    fn mul_add<S: Simd>(self, simd: S, factor: S::f32s, row: S::f32s, sum: S::f32s) -> S::f32s {
+        let products = products(simd, factor, row);
+        simd.transmute_f32s_u32s(simd.add_u32s(simd.transmute_u32s_f32s(sum), products))
+    }
+}
+
+/// Lane by lane the sum of both products.
+#[inline(always)]
+fn products<S: Simd>(simd: S, a: S::f32s, b: S::f32s) -> S::u32s {
+    #[cfg(target_arch = "x86_64")]
+    {
+        // Which instruction set this is compiled for is known then: nothing is asked at run time.
+        let simd: &dyn Any = &simd;
+        if let Some(v3) = simd.downcast_ref::<V3>() {
+            return cast(v3.multiply_wrapping_add_adjacent_i16x16(cast(a), cast(b)));
+        }
+        if let Some(v4) = simd.downcast_ref::<V4>() {
+            return cast(v4.multiply_wrapping_add_adjacent_i16x32(cast(a), cast(b)));
+        }
+    }
+    let _ = simd;
+    let mut sums: S::u32s = bytemuck::Zeroable::zeroed();
+    let lanes = bytemuck::cast_slice_mut::<_, i32>(std::slice::from_mut(&mut sums));
+    let a: &[[i16; 2]] = bytemuck::cast_slice(std::slice::from_ref(&a));
+    let b: &[[i16; 2]] = bytemuck::cast_slice(std::slice::from_ref(&b));
+    for ((sum, a), b) in lanes.iter_mut().zip(a).zip(b) {
+        let [low, high] = [0, 1].map(|i| i32::from(a[i]) * i32::from(b[i]));
+        *sum = low.wrapping_add(high);
+    }
+    sums
+}
+
+/// Sums of integers as the nearest numbers.
+#[inline(always)]
+pub(super) fn from_integers<S: Simd>(simd: S, sums: S::f32s) -> S::f32s {
+    #[cfg(target_arch = "x86_64")]
+    {
+        let simd: &dyn Any = &simd;
+        if let Some(v3) = simd.downcast_ref::<V3>() {
+            return cast(v3.convert_i32x8_to_f32x8(cast(sums)));
+        }
+        if let Some(v4) = simd.downcast_ref::<V4>() {
+            return cast(v4.convert_i32x16_to_f32x16(cast(sums)));
+        }
+    }
+    let _ = simd;
+    let mut numbers = sums;
+    for lane in bytemuck::cast_slice_mut::<_, f32>(std::slice::from_mut(&mut numbers)) {
+        *lane = lane.to_bits().cast_signed() as f32;
+    }
+    numbers
 }
 
 pub use native::Native;
@@ -120,7 +193,7 @@ mod native {
     }
 
     impl Arithmetic for Native {
-        const PRECISION: Precision = Precision::Pairs;
+        const PRECISION: Precision = Precision::Bf16;
 
         #[inline(always)]
         #[expect(unsafe_code, reason = "the instruction has no safe face yet")]
@@ -174,7 +247,7 @@ mod native {
     }
 
     impl Arithmetic for Native {
-        const PRECISION: Precision = Precision::Pairs;
+        const PRECISION: Precision = Precision::Bf16;
 
         fn mul_add<S: Simd>(self, _: S, _: S::f32s, _: S::f32s, _: S::f32s) -> S::f32s {
             match self {}

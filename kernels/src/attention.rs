@@ -8,9 +8,10 @@
 use pulp::{Simd, WithSimd};
 
 use super::arithmetic::Arithmetic;
+use super::bfloat::round_in_place;
 use super::functions::exp2;
-use super::kernel::{Column, Operands, Sums, paired, slices, tile, vector, vector_mut};
-use super::lanes::{BLOCK, Lanes, NARROW, Precision, Row, WIDE, pair};
+use super::kernel::{Column, Operands, Sums, slices, tile, vector, vector_mut};
+use super::lanes::{BLOCK, Lanes, NARROW, Precision, Row, WIDE};
 
 /// What attention of one window takes.
 pub struct Attention<'a> {
@@ -77,7 +78,7 @@ impl<A: Arithmetic> Attend<'_, A> {
                     }
                     let scores = &mut scores[..tokens];
                     let totals = softmax(simd, scores, at, count, scale);
-                    if let Precision::Pairs = precision {
+                    if let Precision::Bf16 = precision {
                         round_in_place(simd, scores, at, count);
                     }
                     let features = head * width..(head + 1) * width;
@@ -247,50 +248,5 @@ impl<const P: usize> Column for Across<'_, P> {
     #[inline(always)]
     fn get(self, output: usize) -> f32 {
         self.rows[output][self.k]
-    }
-}
-
-/// Weights two tokens at a time as pairs of bfloat16, over the rows that they come from.
-#[inline(always)]
-fn round_in_place<S: Simd>(simd: S, scores: &mut [Row], at: usize, count: usize) {
-    for out in 0..scores.len().div_ceil(2) {
-        for at in at..at + count {
-            let low = vector::<S>(&scores[2 * out], at);
-            // A closure in `map` would be compiled by itself, without the instruction set.
-            let high = match scores.get(2 * out + 1) {
-                Some(row) => vector::<S>(row, at),
-                None => simd.splat_f32s(0.0),
-            };
-            *vector_mut::<S>(&mut scores[out], at) = paired(simd, low, high);
-        }
-    }
-}
-
-/// Rows of `x` from `first` on, their tokens two by two as pairs of bfloat16: \[features, tokens\] →
-/// \[features, tokens / 2\].
-pub struct RoundAcross<'a> {
-    pub x: &'a Lanes,
-    pub first: usize,
-    pub out: &'a mut Lanes,
-}
-
-impl WithSimd for RoundAcross<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        for (b, (rows, used)) in self.x.blocks().enumerate() {
-            let half = b % 2 * (BLOCK / 2);
-            for (row, out) in rows[self.first..].iter().zip(self.out.block_mut(b / 2)) {
-                let mut row = row.0;
-                // What stands behind the last token may be anything, and its weight of zero would
-                // not make zero of it.
-                row[used..].fill(0.0);
-                let out = &mut out.0[half..half + BLOCK / 2];
-                for (out, [low, high]) in out.iter_mut().zip(row.as_chunks().0) {
-                    *out = pair(*low, *high);
-                }
-            }
-        }
     }
 }

@@ -12,9 +12,11 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::arithmetic::{Arithmetic, Emulated, Native, Single};
-use super::attention::{Attend, Attention, RoundAcross};
+use super::arithmetic::{Arithmetic, Emulated, Integers, Native, Single, from_integers};
+use super::attention::{Attend, Attention};
+use super::bfloat::{Round, RoundAcross};
 use super::functions::gelu;
+use super::integers::Quantise;
 use super::lanes::{BLOCK, Lanes, Linear, NARROW, Precision, Row, WIDE};
 use super::norm::{LayerNorm, Norm};
 
@@ -61,18 +63,26 @@ impl Kernels {
         self.arch
     }
 
-    /// What multiplies bfloat16: an instruction of its own, or two multiplications in f32.
-    pub fn pairs_are_native(self) -> bool {
-        self.native.is_some()
+    /// The precision to take if none is asked for; the answers are those of f32 but for rounding: bfloat16
+    /// where it has an instruction, integers where AVX2 is the widest, f32 elsewhere.
+    pub fn preferred(self) -> Precision {
+        match self.arch {
+            _ if self.native.is_some() => Precision::Bf16,
+            #[cfg(target_arch = "x86_64")]
+            Arch::V3(_) => Precision::Int16,
+            _ => Precision::F32,
+        }
     }
 
-    /// A linear layer: `x` \[inputs, tokens\], in pairs if the layer is, → `out` \[outputs, tokens\].
+    /// A linear layer: `x` \[inputs, tokens\], [rounded](Self::round) to the layer's precision, → `out`
+    /// \[outputs, tokens\].
     pub fn linear(self, layer: &Linear, x: &Lanes, with: With<'_>, out: &mut Lanes) {
         out.resize(layer.outputs(), x.tokens());
         match (layer.precision(), self.native) {
-            (Precision::Single, _) => self.product(Single, layer, x, with, out),
-            (Precision::Pairs, Some(native)) => self.product(native, layer, x, with, out),
-            (Precision::Pairs, None) => self.product(Emulated, layer, x, with, out),
+            (Precision::F32, _) => self.product(Single, layer, x, with, out),
+            (Precision::Bf16, Some(native)) => self.product(native, layer, x, with, out),
+            (Precision::Bf16, None) => self.product(Emulated, layer, x, with, out),
+            (Precision::Int16, _) => self.product(Integers, layer, x, with, out),
         }
     }
 
@@ -109,10 +119,21 @@ impl Kernels {
         }
     }
 
-    /// Features two by two as bfloat16: \[features, tokens\] → \[features / 2, tokens\].
-    pub fn round(self, x: &Lanes, out: &mut Lanes) {
-        out.resize(Precision::Pairs.rows(x.features()), x.tokens());
-        self.arch.dispatch(Round { x, out });
+    /// What goes into a layer of this precision: \[features, tokens\] → in f32 the same; else features two by
+    /// two, \[features / 2, tokens\]; below integers stands one row more, what each token's are multiples of.
+    pub fn round(self, x: &Lanes, precision: Precision, out: &mut Lanes) {
+        let rows = precision.rows(x.features());
+        match precision {
+            Precision::F32 => out.copy_from(x, 0, x.tokens()),
+            Precision::Bf16 => {
+                out.resize(rows, x.tokens());
+                self.arch.dispatch(Round { x, out });
+            }
+            Precision::Int16 => {
+                out.resize(rows + 1, x.tokens());
+                self.arch.dispatch(Quantise { x, out });
+            }
+        }
     }
 
     /// Normalises every token over its features, in place: (x − mean) / √(variance + ε) · γ + β.
@@ -121,8 +142,8 @@ impl Kernels {
     }
 
     /// Attention of one window: `qkv` is \[3 · heads · width, tokens\], queries, keys and values
-    /// below one another; `out` \[heads · width, tokens\]. A head of odd width is multiplied in f32
-    /// whatever the precision.
+    /// below one another; `out` \[heads · width, tokens\]. It is multiplied in bfloat16 or in f32; as integers
+    /// it would be no faster at a window's length. A head of odd width is multiplied in f32 too.
     pub fn attention(
         self,
         qkv: &Lanes,
@@ -139,10 +160,10 @@ impl Kernels {
             values,
         } = scratch;
         scores.resize(qkv.tokens().next_multiple_of(BLOCK), BLOCK);
-        let in_pairs = precision == Precision::Pairs && (hidden / heads).is_multiple_of(2);
-        let (qk, values, first_value) = if in_pairs {
-            self.round(qkv, pairs);
-            values.resize(hidden, Precision::Pairs.rows(qkv.tokens()));
+        let in_bf16 = precision == Precision::Bf16 && (hidden / heads).is_multiple_of(2);
+        let (qk, values, first_value) = if in_bf16 {
+            self.round(qkv, Precision::Bf16, pairs);
+            values.resize(hidden, Precision::Bf16.rows(qkv.tokens()));
             self.arch.dispatch(RoundAcross {
                 x: qkv,
                 first: 2 * hidden,
@@ -160,7 +181,7 @@ impl Kernels {
             scores,
             out,
         };
-        match (in_pairs, self.native) {
+        match (in_bf16, self.native) {
             (false, _) => self.arch.dispatch(Attend(Single, attention)),
             (true, Some(native)) => native.dispatch(self.arch, Attend(native, attention)),
             (true, None) => self.arch.dispatch(Attend(Emulated, attention)),
@@ -224,11 +245,13 @@ impl<A: Arithmetic, const ACT: bool> Product<'_, A, ACT> {
                 let chunk = first..panels.min(first + near);
                 for (b, (x, used)) in self.x.blocks().enumerate() {
                     let residual = self.residual.map(|r| r.block(b));
+                    let scales = A::INTEGERS.then(|| &x[rows]);
                     let out = self.out.block_mut(b);
                     for (at, count) in slices::<S>(used) {
                         for panel in chunk.clone() {
                             let features = panel * P..outputs.min((panel + 1) * P);
                             let operands = Weighted {
+                                twos: A::INTEGERS,
                                 panel: &self.layer.panel::<P>(panel)[depths.clone()],
                                 rows: &x[depths.clone()],
                             };
@@ -237,6 +260,7 @@ impl<A: Arithmetic, const ACT: bool> Product<'_, A, ACT> {
                                 ends: depths.end == rows,
                                 bias: &self.layer.bias()[features.clone()],
                                 residual: residual.map(|r| &r[features.clone()]),
+                                scales: scales.map(|s| (s, &self.layer.steps()[features.clone()])),
                                 out: &mut out[features],
                             };
                             tile(simd, self.arithmetic, operands, at, count, sums);
@@ -248,13 +272,28 @@ impl<A: Arithmetic, const ACT: bool> Product<'_, A, ACT> {
     }
 }
 
-/// The outputs of one panel: their sums begin with bias and residual, or go on from where they wait.
+/// The outputs of one panel: their sums begin with bias and residual, or go on from where they wait. Sums of
+/// integers begin with zero, wait as they are, and are numbers only at their end.
 struct Outputs<'a, const ACT: bool> {
     begins: bool,
     ends: bool,
     bias: &'a [f32],
     residual: Option<&'a [Row]>,
+    /// Of integers: what those of each token, and those of each output, are multiples of.
+    scales: Option<(&'a Row, &'a [f32])>,
     out: &'a mut [Row],
+}
+
+impl<const ACT: bool> Outputs<'_, ACT> {
+    /// What is added to the products of an output; zero past the last.
+    #[inline(always)]
+    fn offset<S: Simd>(&self, simd: S, i: usize, at: usize) -> S::f32s {
+        match (self.bias.get(i), self.residual.and_then(|r| r.get(i))) {
+            (Some(b), Some(r)) => simd.add_f32s(vector::<S>(r, at), simd.splat_f32s(*b)),
+            (Some(b), None) => simd.splat_f32s(*b),
+            _ => simd.splat_f32s(0.0),
+        }
+    }
 }
 
 impl<S: Simd, const ACT: bool> Sums<S> for Outputs<'_, ACT> {
@@ -266,71 +305,32 @@ impl<S: Simd, const ACT: bool> Sums<S> for Outputs<'_, ACT> {
                 None => simd.splat_f32s(0.0),
             };
         }
-        match (self.bias.get(i), self.residual.and_then(|r| r.get(i))) {
-            (Some(b), Some(r)) => simd.add_f32s(vector::<S>(r, at), simd.splat_f32s(*b)),
-            (Some(b), None) => simd.splat_f32s(*b),
-            _ => simd.splat_f32s(0.0),
+        match self.scales {
+            Some(_) => simd.splat_f32s(0.0),
+            None => self.offset(simd, i, at),
         }
     }
 
     #[inline(always)]
     fn finish<const V: usize>(&mut self, simd: S, i: usize, at: usize, mut sums: [S::f32s; V]) {
-        let Some(row) = self.out.get_mut(i) else {
+        if i >= self.out.len() {
             return;
-        };
+        }
+        if let (true, Some((tokens, outputs))) = (self.ends, self.scales) {
+            for v in 0..V {
+                let scale = simd.mul_f32s(vector::<S>(tokens, at + v), simd.splat_f32s(outputs[i]));
+                let offset = self.offset(simd, i, at + v);
+                sums[v] = simd.mul_add_f32s(from_integers(simd, sums[v]), scale, offset);
+            }
+        }
         if ACT && self.ends {
             sums = gelu(simd, sums);
         }
+        let row = &mut self.out[i];
         for v in 0..V {
             *vector_mut::<S>(row, at + v) = sums[v];
         }
     }
-}
-
-/// Pairs of rows → one row of pairs of bfloat16, rounded to nearest, ties to even.
-struct Round<'a> {
-    x: &'a Lanes,
-    out: &'a mut Lanes,
-}
-
-impl WithSimd for Round<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, simd: S) {
-        for ((rows, used), (out, _)) in self.x.blocks().zip(self.out.blocks_mut()) {
-            for (rows, out) in rows.chunks(2).zip(out) {
-                for at in 0..used.div_ceil(S::F32_LANES) {
-                    let low = vector::<S>(&rows[0], at);
-                    let high = match rows.get(1) {
-                        Some(row) => vector::<S>(row, at),
-                        None => simd.splat_f32s(0.0),
-                    };
-                    *vector_mut::<S>(out, at) = paired(simd, low, high);
-                }
-            }
-        }
-    }
-}
-
-/// Two vectors as pairs of bfloat16.
-#[inline(always)]
-pub(super) fn paired<S: Simd>(simd: S, low: S::f32s, high: S::f32s) -> S::f32s {
-    let low = simd.wrapping_dyn_shr_u32s(rounded(simd, low), simd.splat_u32s(16));
-    let high = simd.and_u32s(rounded(simd, high), simd.splat_u32s(0xffff_0000));
-    simd.transmute_f32s_u32s(simd.or_u32s(low, high))
-}
-
-/// The bits of bfloat16 in the high half; what stands in the low half is left over. NaN as
-/// arithmetic makes it stays NaN.
-#[inline(always)]
-fn rounded<S: Simd>(simd: S, x: S::f32s) -> S::u32s {
-    let bits = simd.transmute_u32s_f32s(x);
-    let odd = simd.and_u32s(
-        simd.wrapping_dyn_shr_u32s(bits, simd.splat_u32s(16)),
-        simd.splat_u32s(1),
-    );
-    simd.add_u32s(bits, simd.add_u32s(odd, simd.splat_u32s(0x7fff)))
 }
 
 /// One vector of a row; `at` counts vectors.
@@ -368,6 +368,9 @@ pub(super) trait Sums<S: Simd> {
 /// A panel of weights, \[rows, P\], and the tokens of a block, \[rows\].
 #[derive(Clone, Copy)]
 struct Weighted<'a, const P: usize> {
+    /// Goes two rows at a time: of integers a step is so short that counting rows tells. (In f32 it makes the
+    /// compiler spill sums, which halves the speed.)
+    twos: bool,
     panel: &'a [[f32; P]],
     rows: &'a [Row],
 }
@@ -377,7 +380,17 @@ impl<'a, const P: usize> Operands<'a, P> for Weighted<'a, P> {
 
     #[inline(always)]
     fn each(self, mut step: impl FnMut(Self::Column, &'a Row)) {
-        for (weights, row) in self.panel.iter().zip(self.rows) {
+        let (mut panel, mut rows) = (self.panel, self.rows);
+        if self.twos {
+            let (weights, last_weights) = panel.as_chunks::<2>();
+            let (pairs, last_row) = rows.as_chunks::<2>();
+            for (weights, rows) in weights.iter().zip(pairs) {
+                step(&weights[0], &rows[0]);
+                step(&weights[1], &rows[1]);
+            }
+            (panel, rows) = (last_weights, last_row);
+        }
+        for (weights, row) in panel.iter().zip(rows) {
             step(weights, row);
         }
     }

@@ -7,6 +7,8 @@ use std::ops::Range;
 use bytemuck::{Pod, Zeroable};
 use pulp::{Arch, Simd, WithSimd};
 
+use super::{bfloat, integers};
+
 /// Tokens of a block: three AVX-512 registers, six of AVX2, twelve of NEON.
 pub const BLOCK: usize = 48;
 
@@ -196,20 +198,29 @@ impl Lanes {
     }
 }
 
-/// What numbers the products multiply; sums are f32 in either case.
+/// What numbers the products multiply. Those of 16 bits come in pairs of features, the first in the low
+/// half of a lane.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Precision {
     /// f32.
-    Single,
-    /// bfloat16, rounded to nearest, in pairs of features: the first in the low half of a lane.
-    Pairs,
+    F32,
+    /// bfloat16, rounded to nearest; sums are f32.
+    Bf16,
+    /// Integers of 16 bits, each token by a scale of its own and each output of a layer by another; sums
+    /// are integers of 32 bits and lose nothing. See [`Linear`].
+    Int16,
 }
 
 /// The weights of a linear layer, laid out once for an instruction set: panels of as many output
 /// features as a tile takes (see [`panel`]), each \[rows, features\], and the bias. A row is an input,
 /// or a pair of inputs.
+///
+/// As integers the weights of an output are as large as they can be without a sum of theirs leaving 32
+/// bits, whatever the token: see `integers`.
 pub struct Linear {
     panels: Vec<f32>,
+    /// Of each output, what its weights as integers are multiples of; nothing in other precisions.
+    steps: Vec<f32>,
     bias: Vec<f32>,
     inputs: usize,
     width: usize,
@@ -231,7 +242,7 @@ impl WithSimd for Width {
 impl Linear {
     /// Of f32, from `weight` \[outputs, inputs\], row by row, and `bias` \[outputs\], for this machine.
     pub fn new(weight: &[f32], bias: &[f32]) -> Self {
-        Self::with(weight, bias, Precision::Single)
+        Self::with(weight, bias, Precision::F32)
     }
 
     /// The same, in this precision.
@@ -253,17 +264,26 @@ impl Linear {
             }
         };
         let rows = precision.rows(inputs);
+        let steps: Vec<f32> = match precision {
+            Precision::Int16 => weight.chunks(inputs.max(1)).map(integers::step).collect(),
+            Precision::F32 | Precision::Bf16 => Vec::new(),
+        };
         let mut panels = Vec::with_capacity(outputs.next_multiple_of(width) * rows);
         for first in (0..outputs).step_by(width) {
             for row in 0..rows {
                 panels.extend((first..first + width).map(|output| match precision {
-                    Precision::Single => at(output, row),
-                    Precision::Pairs => pair(at(output, 2 * row), at(output, 2 * row + 1)),
+                    Precision::F32 => at(output, row),
+                    Precision::Bf16 => bfloat::pair(at(output, 2 * row), at(output, 2 * row + 1)),
+                    Precision::Int16 => {
+                        let step = steps.get(output).copied().unwrap_or(1.0);
+                        integers::pair(at(output, 2 * row), at(output, 2 * row + 1), step)
+                    }
                 }));
             }
         }
         Self {
             panels,
+            steps,
             bias: bias.to_vec(),
             inputs,
             width,
@@ -291,6 +311,11 @@ impl Linear {
         &self.bias
     }
 
+    /// \[outputs\] as integers, else nothing.
+    pub(super) fn steps(&self) -> &[f32] {
+        &self.steps
+    }
+
     /// Inputs, or pairs of them: the rows of a panel.
     pub fn rows(&self) -> usize {
         self.precision.rows(self.inputs)
@@ -312,18 +337,8 @@ impl Precision {
     /// Rows that so many features take.
     pub fn rows(self, features: usize) -> usize {
         match self {
-            Self::Single => features,
-            Self::Pairs => features.div_ceil(2),
+            Self::F32 => features,
+            Self::Bf16 | Self::Int16 => features.div_ceil(2),
         }
     }
-}
-
-/// Two numbers as bfloat16, rounded to nearest, ties to even, in the bits of one lane.
-#[inline(always)]
-pub(super) fn pair(low: f32, high: f32) -> f32 {
-    let rounded = |x: f32| {
-        let bits = x.to_bits();
-        bits.wrapping_add(0x7fff + (bits >> 16 & 1))
-    };
-    f32::from_bits(rounded(low) >> 16 | rounded(high) & 0xffff_0000)
 }

@@ -7,7 +7,9 @@
 
 mod arithmetic;
 mod attention;
+mod bfloat;
 mod functions;
+mod integers;
 pub mod kernel;
 pub mod lanes;
 pub mod norm;

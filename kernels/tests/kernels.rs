@@ -65,16 +65,16 @@ fn a_linear_layer_is_its_formula() {
 }
 
 #[test]
-fn pairs_are_products_of_rounded_numbers() {
+fn bfloats_are_products_of_rounded_numbers() {
     let rounded = |x: &f32| f64::from(half::bf16::from_f32(*x).to_f32());
     let mut numbers = Numbers(7);
     // An odd width too, whose last pair is half empty.
     for (inputs, outputs, tokens) in [(5, 3, 1), (24, 16, 50), (41, 21, 97)] {
         let weight = numbers.many(inputs * outputs);
-        let layer = Linear::with(&weight, &vec![0.5; outputs], Precision::Pairs);
+        let layer = Linear::with(&weight, &vec![0.5; outputs], Precision::Bf16);
         let x = numbers.lanes(inputs, tokens);
         let (mut pairs, mut out) = (Lanes::default(), Lanes::default());
-        Kernels::new().round(&x, &mut pairs);
+        Kernels::new().round(&x, Precision::Bf16, &mut pairs);
         Kernels::new().linear(&layer, &pairs, With::Bias, &mut out);
         for (x, out) in rows(&x).iter().zip(rows(&out)) {
             for (o, found) in out.iter().enumerate() {
@@ -87,8 +87,130 @@ fn pairs_are_products_of_rounded_numbers() {
     }
 }
 
+/// The integers that numbers are rounded to, and what they are multiples of: of a token, and of the weights of
+/// an output.
+fn whole(numbers: &[f32], step: f64) -> (Vec<i64>, f64) {
+    let whole = |x: &f32| (f64::from(*x) / step).round() as i64;
+    (numbers.iter().map(whole).collect(), step)
+}
+
+fn whole_token(x: &[f32]) -> (Vec<i64>, f64) {
+    let largest = x.iter().fold(1e-30, |a: f32, x| a.max(x.abs()));
+    whole(x, f64::from(largest) / 4095.0)
+}
+
+fn whole_weights(w: &[f32]) -> (Vec<i64>, f64) {
+    let largest = w.iter().fold(1e-30, |a: f32, x| a.max(x.abs()));
+    let total: f64 = w.iter().map(|w| f64::from(w.abs())).sum();
+    let most = 0.9999 * f64::from(i32::MAX) / 4095.0 - w.len() as f64 / 2.0;
+    whole(w, (f64::from(largest) / 32_767.0).max(total / most))
+}
+
 #[test]
-fn attention_in_pairs_is_close_to_that_in_f32() {
+fn integers_are_products_of_rounded_numbers() {
+    let mut numbers = Numbers(9);
+    // An odd width, and one deeper than what a tile sums up at a time.
+    for (inputs, outputs, tokens) in [(5, 3, 1), (24, 16, 50), (41, 21, 97), (1201, 7, 20)] {
+        let weight = numbers.many(inputs * outputs);
+        let residual = numbers.lanes(outputs, tokens);
+        let x = numbers.lanes(inputs, tokens);
+        for with in [With::Bias, With::Gelu, With::Residual(&residual)] {
+            let found = of_integers(Kernels::new(), &weight, &vec![0.5; outputs], &x, with);
+            for ((x, residual), found) in rows(&x).iter().zip(rows(&residual)).zip(found) {
+                let (x, step) = whole_token(x);
+                for (o, found) in found.iter().enumerate() {
+                    let (w, unit) = whole_weights(&weight[o * inputs..][..inputs]);
+                    let sum: i64 = x.iter().zip(&w).map(|(x, w)| x * w).sum();
+                    assert!(i32::try_from(sum).is_ok(), "{sum}");
+                    let sum = sum as f64 * step * unit + 0.5;
+                    let exact = match with {
+                        With::Bias => sum,
+                        With::Gelu => gelu(sum),
+                        With::Residual(_) => sum + f64::from(residual[o]),
+                    };
+                    let difference = (exact - f64::from(*found)).abs();
+                    // A number halfway between two integers may become either, since the service divides
+                    // in f32; no number is larger than 1.
+                    let bound = 1.1 * (step + unit);
+                    assert!(difference < bound, "{inputs} → {outputs}: {difference:e}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn no_sum_of_integers_overflows() {
+    let mut numbers = Numbers(10);
+    for inputs in [1, 2, 384, 1536, 30_000] {
+        let random = numbers.many(inputs);
+        for (same, size) in [(true, 1e-15), (true, 1.0), (true, 1e15), (false, 1.0)] {
+            // All weights as large as the largest, or of any size and sign.
+            let weight = match same {
+                true => vec![size; inputs],
+                false => random.clone(),
+            };
+            // Every feature at its largest and of its weight's sign, or of the other.
+            for sign in [1.0, -1.0] {
+                let mut x = Lanes::default();
+                x.resize(inputs, 1);
+                let features: Vec<f32> = weight.iter().map(|w| sign * size * w.signum()).collect();
+                x.set(0, &features);
+                let total: f64 = weight.iter().map(|w| f64::from(w.abs())).sum();
+                let exact = f64::from(sign * size) * total;
+                for kernels in kernels() {
+                    let found = of_integers(kernels, &weight, &[0.0], &x, With::Bias)[0][0];
+                    let error = (f64::from(found) / exact - 1.0).abs();
+                    assert!(error < 0.02, "{inputs} of {size:e}: {found}, not {exact}");
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn a_token_that_is_no_number_spoils_itself_alone() {
+    for spoilt in [f32::NAN, f32::INFINITY, f32::NEG_INFINITY] {
+        let mut x = Lanes::default();
+        x.resize(4, 3);
+        x.set(0, &[1.0; 4]);
+        x.set(1, &[1.0, spoilt, 1.0, 1.0]);
+        x.set(2, &[0.0; 4]);
+        for kernels in kernels() {
+            let found = of_integers(kernels, &[1.0; 8], &[3.0, 4.0], &x, With::Bias);
+            assert!(found[1].iter().all(|x| !x.is_finite()), "{found:?}");
+            assert!((found[0][0] - 7.0).abs() < 1e-3, "{found:?}");
+            assert_eq!(found[2], [3.0, 4.0]);
+        }
+    }
+}
+
+/// One row of outputs a token.
+fn of_integers(
+    kernels: Kernels,
+    weight: &[f32],
+    bias: &[f32],
+    x: &Lanes,
+    with: With<'_>,
+) -> Vec<Vec<f32>> {
+    let layer = Linear::laid_out(weight, bias, Precision::Int16, kernels.arch());
+    let (mut rounded, mut out) = (Lanes::default(), Lanes::default());
+    kernels.round(x, Precision::Int16, &mut rounded);
+    kernels.linear(&layer, &rounded, with, &mut out);
+    rows(&out)
+}
+
+#[test]
+fn the_precision_preferred_is_what_the_instruction_set_is_fast_at() {
+    assert_eq!(Kernels::with(Arch::Scalar).preferred(), Precision::F32);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(v3) = pulp::x86::V3::try_new() {
+        assert_eq!(Kernels::with(Arch::V3(v3)).preferred(), Precision::Int16);
+    }
+}
+
+#[test]
+fn attention_in_bfloats_is_close_to_that_in_f32() {
     let mut numbers = Numbers(8);
     for tokens in TOKENS {
         // A width of 10, and an odd one of 5, which stays in f32.
@@ -104,7 +226,7 @@ fn attention_in_pairs_is_close_to_that_in_f32() {
                 Kernels::new().attention(&qkv, heads, precision, &mut scratch, &mut out);
                 rows(&out).concat()
             };
-            let (single, pairs) = (attend(Precision::Single), attend(Precision::Pairs));
+            let (single, pairs) = (attend(Precision::F32), attend(Precision::Bf16));
             for (a, b) in single.iter().zip(&pairs) {
                 assert!(
                     (a - b).abs() < 0.02,
@@ -168,24 +290,26 @@ fn every_instruction_set_gives_the_same_bits() {
         let normal = numbers.lanes(30, tokens);
         // Two heads, 10 wide: no multiple of a panel.
         let qkv = numbers.lanes(60, tokens);
-        let mut pairs = Lanes::default();
+        let mut rounded = Lanes::default();
         let all = kernels().into_iter().map(|kernels| {
             let mut found = Vec::new();
             let mut out = Lanes::default();
             for ((weight, bias), x) in shapes.iter().zip(&inputs) {
                 let layer = |precision| Linear::laid_out(weight, bias, precision, kernels.arch());
                 for with in [With::Bias, With::Gelu, With::Residual(&residual)] {
-                    kernels.linear(&layer(Precision::Single), x, with, &mut out);
+                    kernels.linear(&layer(Precision::F32), x, with, &mut out);
                     found.push(bits(&out));
-                    kernels.round(x, &mut pairs);
-                    kernels.linear(&layer(Precision::Pairs), &pairs, with, &mut out);
-                    found.push(bits(&out));
+                    for precision in [Precision::Bf16, Precision::Int16] {
+                        kernels.round(x, precision, &mut rounded);
+                        kernels.linear(&layer(precision), &rounded, with, &mut out);
+                        found.push(bits(&out));
+                    }
                 }
             }
             out.copy_from(&normal, 0, tokens);
             kernels.layer_norm(&mut out, &norm);
             found.push(bits(&out));
-            for precision in [Precision::Single, Precision::Pairs] {
+            for precision in [Precision::F32, Precision::Bf16] {
                 let mut scratch = Scratch::default();
                 kernels.attention(&qkv, 2, precision, &mut scratch, &mut out);
                 found.push(bits(&out));

@@ -36,7 +36,8 @@ pub struct EncoderSpeed {
     /// 10⁹ floating-point operations a second, counted as [`Cost`] says.
     pub gflops: f64,
     /// Of what the machine's products reach: the middle one of the turns that both take, so that what
-    /// else the machine does slows both down. `None` where the model runs elsewhere than on the
+    /// else the machine does slows both down. With products of integers less than 1 can be reached, since
+    /// attention counts among the operations and is computed in f32. `None` where the model runs elsewhere than on the
     /// processor.
     pub share_of_peak: Option<f64>,
 }
@@ -141,8 +142,9 @@ pub fn measure(
 fn precision(model: &Model) -> Option<Precision> {
     match model.placement() {
         Placement::Cuda(_) => None,
-        Placement::CpuBf16 => Some(Precision::Pairs),
-        Placement::Cpu | Placement::CpuF32 | Placement::CpuCandle => Some(Precision::Single),
+        Placement::CpuBf16 => Some(Precision::Bf16),
+        Placement::CpuInt16 => Some(Precision::Int16),
+        Placement::Cpu | Placement::CpuF32 | Placement::CpuCandle => Some(Precision::F32),
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the machine's matrix products reach: the ceiling that the encoder is compared with. Two
 //! products are tried in turn, that of the crate `gemm`, which candle multiplies with, and the
-//! encoder's own; the better one counts, so that the ceiling is not set too low. Of bfloat16, which
-//! `gemm` has no product for, the ceiling is the encoder's own product alone.
+//! encoder's own; the better one counts, so that the ceiling is not set too low. Of bfloat16 and
+//! integers, which `gemm` has no product for, the ceiling is the encoder's own product alone.
 
 use std::sync::Barrier;
 use std::time::{Duration, Instant};
@@ -56,8 +56,8 @@ impl Products {
 /// What a worker reaches with `gemm`'s product, where it has one, and with the encoder's own.
 fn rates(product: &mut Product, together: &Barrier) -> [f64; 2] {
     let kinds: [fn(&mut Product) -> f64; 2] = match product.layer.precision() {
-        Precision::Single => [Product::run, Product::run_own],
-        Precision::Pairs => [Product::run_own; 2],
+        Precision::F32 => [Product::run, Product::run_own],
+        Precision::Bf16 | Precision::Int16 => [Product::run_own; 2],
     };
     kinds.map(|run| {
         together.wait();
@@ -89,17 +89,14 @@ impl Product {
         for token in 0..rows {
             tokens.set(token, &vec![0.5; inner]);
         }
-        if precision == Precision::Pairs {
-            let mut pairs = Lanes::default();
-            Kernels::new().round(&tokens, &mut pairs);
-            tokens = pairs;
-        }
+        let mut rounded = Lanes::default();
+        Kernels::new().round(&tokens, precision, &mut rounded);
         Self {
             left: vec![0.5; rows * inner],
             layer: Linear::with(&right, &vec![0.0; columns], precision),
             right,
             out: vec![0.0; rows * columns],
-            tokens,
+            tokens: rounded,
             features: Lanes::default(),
         }
     }
@@ -150,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_product_is_one() {
-        let mut product = Product::new(Precision::Single);
+        let mut product = Product::new(Precision::F32);
         assert_eq!(product.run(), 2.0 * 1024.0 * 384.0 * 1536.0);
         assert!(product.out.iter().all(|&x| x == 384.0 * 0.5 * 0.25));
         assert_eq!(product.run_own(), 2.0 * 1024.0 * 384.0 * 1536.0);

@@ -22,8 +22,8 @@ pub(super) struct ModelArguments {
     #[command(flatten)]
     network: Network,
 
-    /// Where the model runs: cpu, cpu-f32, cpu-bf16, cuda, or cuda:N; cpu takes bf16 where the
-    /// processor has an instruction for it.
+    /// Where the model runs: cpu, cpu-f32, cpu-bf16, cpu-int16, cuda, or cuda:N; cpu takes bf16 where
+    /// the processor has an instruction for it, int16 where AVX2 is its widest, else f32.
     #[arg(long, default_value = "cpu", env = "COPYDESK_DEVICE")]
     pub device: Placement,
 

@@ -60,9 +60,10 @@ impl Choice {
     /// Where the model runs; the choice is one of processors only.
     fn placement(self, device: Placement) -> Placement {
         match (self, device) {
-            (Self::Candle, Placement::Cpu | Placement::CpuF32 | Placement::CpuBf16) => {
-                Placement::CpuCandle
-            }
+            (
+                Self::Candle,
+                Placement::Cpu | Placement::CpuF32 | Placement::CpuBf16 | Placement::CpuInt16,
+            ) => Placement::CpuCandle,
             (_, other) => other,
         }
     }

@@ -70,9 +70,11 @@ pub(super) fn config(classifier: &Classifier) -> ModelConfig {
         ..ModelOutput::default()
     });
     let (kind, gpus) = match model.placement() {
-        Placement::Cpu | Placement::CpuF32 | Placement::CpuBf16 | Placement::CpuCandle => {
-            (Kind::Cpu, Vec::new())
-        }
+        Placement::Cpu
+        | Placement::CpuF32
+        | Placement::CpuBf16
+        | Placement::CpuInt16
+        | Placement::CpuCandle => (Kind::Cpu, Vec::new()),
         Placement::Cuda(number) => (Kind::Gpu, vec![i32::try_from(number).unwrap_or(i32::MAX)]),
     };
     let instances = ModelInstanceGroup {

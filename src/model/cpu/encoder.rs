@@ -45,8 +45,8 @@ pub struct Workspace {
     context: Lanes,
     middle: Lanes,
     up: Lanes,
-    /// What goes into a product, as pairs.
-    pairs: Lanes,
+    /// What goes into a product, rounded.
+    rounded: Lanes,
 }
 
 impl Encoder {
@@ -93,7 +93,7 @@ impl Encoder {
                 &layer.qkv,
                 &x,
                 With::Bias,
-                &mut w.pairs,
+                &mut w.rounded,
                 &mut w.qkv,
             );
             self.attend(kernels, sequences, w);
@@ -103,7 +103,7 @@ impl Encoder {
                 &layer.attended,
                 &w.attended,
                 attended,
-                &mut w.pairs,
+                &mut w.rounded,
                 &mut w.middle,
             );
             kernels.layer_norm(&mut w.middle, &layer.attention_norm);
@@ -112,7 +112,7 @@ impl Encoder {
                 &layer.up,
                 &w.middle,
                 With::Gelu,
-                &mut w.pairs,
+                &mut w.rounded,
                 &mut w.up,
             );
             linear(
@@ -120,7 +120,7 @@ impl Encoder {
                 &layer.down,
                 &w.up,
                 With::Residual(&w.middle),
-                &mut w.pairs,
+                &mut w.rounded,
                 &mut x,
             );
             kernels.layer_norm(&mut x, &layer.norm);
@@ -217,20 +217,20 @@ impl Layer {
     }
 }
 
-/// A linear layer, `pairs` being a buffer for what goes into one of pairs.
+/// A linear layer; `rounded` is a buffer for what goes into it.
 fn linear(
     kernels: Kernels,
     layer: &Linear,
     x: &Lanes,
     with: With<'_>,
-    pairs: &mut Lanes,
+    rounded: &mut Lanes,
     out: &mut Lanes,
 ) {
     match layer.precision() {
-        Precision::Single => kernels.linear(layer, x, with, out),
-        Precision::Pairs => {
-            kernels.round(x, pairs);
-            kernels.linear(layer, pairs, with, out);
+        Precision::F32 => kernels.linear(layer, x, with, out),
+        precision @ (Precision::Bf16 | Precision::Int16) => {
+            kernels.round(x, precision, rounded);
+            kernels.linear(layer, rounded, with, out);
         }
     }
 }

@@ -73,13 +73,13 @@ impl Heads {
                     weights,
                     "heads.sentence_type.dense",
                     [hidden, hidden],
-                    Precision::Single,
+                    Precision::F32,
                 )?,
                 out: read(
                     weights,
                     "heads.sentence_type.out",
                     [hidden, 5],
-                    Precision::Single,
+                    Precision::F32,
                 )?,
             },
             tags: TagsHead::load(weights, hidden)?,
@@ -282,16 +282,16 @@ impl Sentiment {
         };
         let values = value.chunks(width * hidden).zip(value_bias.chunks(width));
         Ok(Self {
-            query: read(weights, &name("query"), [hidden, hidden], Precision::Single)?,
+            query: read(weights, &name("query"), [hidden, hidden], Precision::F32)?,
             back: key.chunks(width * hidden).map(back).collect(),
             value: values.map(|(w, b)| Linear::new(w, b)).collect(),
             dense: read(
                 weights,
                 &name("dense"),
                 [3 * hidden, hidden],
-                Precision::Single,
+                Precision::F32,
             )?,
-            out: read(weights, &name("out"), [hidden, 3], Precision::Single)?,
+            out: read(weights, &name("out"), [hidden, 3], Precision::F32)?,
         })
     }
 

@@ -131,7 +131,7 @@ fn the_encoder_agrees_with_candle() {
     let mut numbers = Numbers(7);
     let mut lengths: Vec<usize> = (0..20).map(|_| 1 + numbers.below(512)).collect();
     lengths.extend([1, 2, 47, 48, 49, 511, 512]);
-    assert!(compare(&bytes, &config, &lengths, Precision::Single) <= 1e-4);
+    assert!(compare(&bytes, &config, &lengths, Precision::F32) <= 1e-4);
 }
 
 #[test]
@@ -141,15 +141,16 @@ fn the_default_models_encoder_agrees_with_candle() {
     };
     let (config, _) = crate::model::config::read(&files.config).unwrap();
     let compare = |precision| compare(&files.weights, &config, &[1, 30, 200, 512], precision);
-    assert!(compare(Precision::Single) <= 1e-4);
+    assert!(compare(Precision::F32) <= 1e-4);
     // States are normalised, their features about 1 in size.
-    assert!(compare(Precision::Pairs) <= 0.2);
+    assert!(compare(Precision::Bf16) <= 0.2);
+    assert!(compare(Precision::Int16) <= 0.05);
 }
 
 #[test]
 fn a_window_has_the_same_bits_whatever_its_neighbours() {
     let (bytes, config) = random_network();
-    for precision in [Precision::Single, Precision::Pairs] {
+    for precision in [Precision::F32, Precision::Bf16, Precision::Int16] {
         let network = Cpu::load(&Weights::new(&bytes).unwrap(), &config, precision).unwrap();
         same_bits(&network, config.vocab_size);
     }

@@ -280,7 +280,7 @@ class Model:
     # Tokens read at once; no limit on articles.
     window_tokens: int
     limits: Limits
-    # "cpu", "cuda:0", …
+    # "cpu-f32", "cpu-bf16", "cpu-int16", "cuda:0", …
     device: str
     # The server's version, and the commit that it was built from; empty if unknown.
     version: str

@@ -195,7 +195,9 @@ class GetModelResponse(_message.Message):
     DEVICE_FIELD_NUMBER: _builtins.int
     BUILD_FIELD_NUMBER: _builtins.int
     device: _builtins.str
-    """Where the model runs: "cpu", or "cuda:0" for the first NVIDIA GPU, "cuda:1" for the second."""
+    """Where the model runs: "cpu-f32", "cpu-bf16" or "cpu-int16", by what its products multiply on the processor;
+    "cpu-candle"; or "cuda:0" for the first NVIDIA GPU, "cuda:1" for the second.
+    """
     @_builtins.property
     def model(self) -> _model_pb2.Model:
         """The model that answers."""
