@@ -37,8 +37,8 @@ pub struct EncoderSpeed {
     pub gflops: f64,
     /// Of what the machine's products reach: the middle one of the turns that both take, so that what
     /// else the machine does slows both down. With products of integers less than 1 can be reached, since
-    /// attention counts among the operations and is computed in f32. `None` where the model runs elsewhere than on the
-    /// processor.
+    /// attention counts among the operations and is computed in f32. `None` where the model runs elsewhere
+    /// than on the processor.
     pub share_of_peak: Option<f64>,
 }
 
