@@ -53,19 +53,21 @@ fn linear(c: &mut Criterion) {
         ("down", WIDE, HIDDEN),
     ] {
         let (weight, bias) = (numbers(inputs * outputs), numbers(outputs));
-        let with = if outputs == WIDE {
-            With::Gelu
-        } else {
-            With::Bias
-        };
         for (precision, kind) in PRECISIONS {
             let layer = Linear::with(&weight, &bias, precision);
             for tokens in TOKENS {
-                let (mut x, mut out) = (Lanes::default(), Lanes::default());
+                let [mut x, mut out, mut between] = [(); 3].map(|()| Lanes::default());
                 kernels.round(&lanes(inputs, tokens), precision, &mut x);
                 group.throughput(Throughput::Elements((2 * inputs * outputs * tokens) as u64));
                 group.bench_function(BenchmarkId::new(format!("{name}, {kind}"), tokens), |b| {
-                    b.iter(|| kernels.linear(black_box(&layer), black_box(&x), with, &mut out));
+                    b.iter(|| {
+                        let (layer, x) = (black_box(&layer), black_box(&x));
+                        if outputs == WIDE {
+                            kernels.gelu_rounded(layer, x, &mut between, &mut out);
+                        } else {
+                            kernels.linear(layer, x, With::Bias, &mut out);
+                        }
+                    });
                 });
             }
         }

@@ -125,15 +125,16 @@ pub struct MentionLogits {
 /// Where the model runs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Placement {
-    /// The processor, by the encoder of our own: [`Placement::CpuBf16`] where the processor has an
-    /// instruction for it, [`Placement::CpuInt16`] where AVX2 is the widest that it has, else
-    /// [`Placement::CpuF32`].
+    /// The processor, by the encoder of our own: [`Placement::CpuBf16`] where the processor has tiles (Intel's
+    /// AMX) or an instruction for it that pays (AMD's), [`Placement::CpuInt16`] where it has one for integers
+    /// (AVX512-VNNI) or AVX2 is the widest that it has, else [`Placement::CpuF32`].
     #[default]
     Cpu,
     /// The processor, all in f32.
     CpuF32,
     /// The processor, the encoder's products of bfloat16 and summed in f32. The same answers, to the
-    /// last bit, on every machine; without such an instruction no faster than f32.
+    /// last bit, on every machine with tiles, and on every one without: tiles add up in another order.
+    /// Without tiles or such an instruction no faster than f32.
     CpuBf16,
     /// The processor, the encoder's products of integers of 16 bits (attention's of f32). The same answers,
     /// to the last bit, on every machine; without AVX2 many times slower than f32.

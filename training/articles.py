@@ -23,6 +23,7 @@ def parse() -> argparse.Namespace:
     add("--copydesk", default="copydesk", help="the executable")
     add("--model", type=Path, help="for an executable without a model inside")
     add("--count", type=int, default=1500)
+    add("--without", type=Path, nargs="*", default=[], help="labels whose articles are left out")
     add("--longest", type=int, default=60, help="articles of more sentences are left out")
     add("--seed", type=int, default=5)
     add("--out", type=Path, required=True)
@@ -34,6 +35,11 @@ def main() -> None:
     unpack = gzip.open if options.articles.suffix == ".gz" else open
     with unpack(options.articles, "rt", encoding="utf-8") as lines:
         articles = [json.loads(line) for line in lines]
+    labelled = set()
+    for path in options.without:
+        with gzip.open(path, "rt", encoding="utf-8") as lines:
+            labelled.update(json.loads(line)["id"] for line in lines)
+    articles = [a for a in articles if a["id"] not in labelled]
     random.Random(options.seed).shuffle(articles)
     chosen = articles[: options.count]
     asked = "\n".join(

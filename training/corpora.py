@@ -20,7 +20,7 @@ class Soft:
     type: list[float]
     party: list[list[float]]
     speaker: list[list[float]]
-    sentiment: list[list[float]]  # one a mention
+    sentiment: list[list[float]]  # one a mention, in their order
 
 
 @dataclass
@@ -33,7 +33,9 @@ class Sentence:
     # (start, end, sentiment, group): mentions of one party share a group.
     mentions: list[tuple[int, int, int, int]] = field(default_factory=list)
     tagged: bool = False
+    # In place of labels, or beside them.
     soft: Soft | None = None
+    labelled: bool = True
 
 
 @dataclass
@@ -162,6 +164,41 @@ def labelled(path: Path) -> list[Article]:
         for s in row["sentences"]:
             mentions = [(start, end, 1, g) for g, (start, end, _) in enumerate(s["mentions"])]
             soft = Soft(s["type"], s["party"], s["speaker"], [m[2] for m in s["mentions"]])
-            sentences.append(Sentence(s["text"], mentions=mentions, soft=soft))
+            sentence = Sentence(s["text"], mentions=mentions, soft=soft, labelled=False)
+            sentences.append(sentence)
         found.append(Article(row["id"], row["headline"], sentences))
     return found
+
+
+def training_sets(data: Path, extra: list[str], labels: list[Path]) -> dict[str, list[Article]]:
+    """What the default model is trained on, by the names of the corpora. Of `labels` what holds a sentence
+    of NewsMTSC's dev sets is left out."""
+    sets = {
+        "newsroom": newsroom(data / "newsroom/train.jsonl"),
+        "newsmtsc": newsmtsc(data / "newsmtsc/train.jsonl"),
+    }
+    if "newstsc" in extra:
+        sets["newstsc"] = newstsc(data / "newstsc")
+    if "dse" in extra:
+        sets["dse"] = dse(data / "dse/train.targets.jsonl")
+    if labels:
+        texts = data / "articles/allsides.jsonl.gz"
+        sets["allsides"] = unseen([a for path in labels for a in annotated(path, texts)], data)
+    return sets
+
+
+def unseen(articles: list[Article], data: Path) -> list[Article]:
+    """Those that hold no sentence of NewsMTSC's dev sets."""
+    dev = [a for name in ("rw", "mt") for a in newsmtsc(data / f"newsmtsc/dev_{name}.jsonl")]
+    return without(articles, dev)
+
+
+def taught(sets: dict[str, list[Article]], path: Path) -> None:
+    """Puts beside labels what a teacher says of the same sentences (`label.py --data`)."""
+    answers = {(row["corpus"], row["id"]): row["sentences"] for row in _lines(path)}
+    for corpus, articles in sets.items():
+        for article in articles:
+            rows = answers[corpus, article.id]
+            for sentence, row in zip(article.sentences, rows, strict=True):
+                if row is not None:
+                    sentence.soft = Soft(row["type"], row["party"], row["speaker"], row["sentiment"])

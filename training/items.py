@@ -76,8 +76,17 @@ def tag_rows(tokens: Tokens, spans: list[tuple[int, int]]) -> np.ndarray:
 def word_rows(tokens: Tokens, words: list[list[float]]) -> np.ndarray:
     """The same of a teacher's answers, one a word."""
     rows = np.full((len(tokens.ids), 3), NONE, np.float32)
-    rows[np.array(tokens.word_start, bool)] = words
+    starts = np.array(tokens.word_start, bool)
+    # A sentence that has lost its stop has a word less.
+    rows[starts] = words[: int(starts.sum())]
     return rows
+
+
+def mixed(labels: np.ndarray, answers: np.ndarray, share: float) -> np.ndarray:
+    """Targets between labels and a teacher's answers, `share` of the latter; none where there is no label."""
+    if share == 1.0:
+        return answers
+    return ((1 - share) * labels + share * answers).astype(np.float32)
 
 
 def one_hot(label: int, count: int, smoothing: float = 0.0) -> list[float]:
@@ -102,8 +111,7 @@ def disturbed(tokenizer, doc: Tokenized, rng: random.Random, disturb: bool) -> T
     if 0.15 <= chance < 0.25 and headline is not None:
         upper = [3 if case else 0 for case in headline.cases]
         headline = Tokens(headline.ids, upper, headline.word_start, headline.spans)
-    # A teacher's answers count the words of the sentence as it was.
-    if rng.random() < 0.1 and not any(s.soft for s in doc.article.sentences):
+    if rng.random() < 0.1:
         stop = tokenizer.token_to_id(".")
         sentences = [without_last_stop(s, stop) for s in sentences]
     return Tokenized(doc.article, headline, sentences)
@@ -142,9 +150,10 @@ def items_of(
     corpus: str,
     disturb: bool = False,
     smoothing: float = 0.0,
+    share: float = 0.0,
 ) -> list[Item]:
     """Cuts an article into labelled windows, at other places in every epoch. `smoothing` is that of
-    its sentiments."""
+    its sentiments; `share` is how much a teacher's answers count beside labels, whole where there are none."""
     budget = None
     if len(doc.sentences) > 1:
         budget = rng.randint(shape.window_tokens // 4, shape.window_tokens)
@@ -165,18 +174,26 @@ def items_of(
             slot = len(item.sentences)
             item.sentences.append((first, end))
             item.places.append((bucket(index), bucket(count - 1 - index)))
+            kind = [NONE] * 5 if sentence.type is None else one_hot(sentence.type, 5)
             sentiments = [one_hot(label, 3, smoothing) for _, _, label, _ in sentence.mentions]
-            if sentence.soft:
-                kind, sentiments = sentence.soft.type, sentence.soft.sentiment
-                item.party[first:end] = word_rows(tokens, sentence.soft.party)
-                item.speaker[first:end] = word_rows(tokens, sentence.soft.speaker)
-            else:
-                kind = [NONE] * 5 if sentence.type is None else one_hot(sentence.type, 5)
+            party, speaker = item.party[first:end], item.speaker[first:end]
             if sentence.tagged:
-                item.party[first:end] = tag_rows(tokens, [m[:2] for m in sentence.mentions])
+                party[:] = tag_rows(tokens, [m[:2] for m in sentence.mentions])
                 if sentence.type in (0, 2):
                     spans = [sentence.speaker] if sentence.speaker else []
-                    item.speaker[first:end] = tag_rows(tokens, spans)
+                    speaker[:] = tag_rows(tokens, spans)
+            soft = sentence.soft
+            if soft and sentence.labelled:
+                kind = mixed(np.array(kind), np.array(soft.type), share).tolist()
+                # Where nobody tagged parties, its answers are all there is.
+                party[:] = mixed(party, word_rows(tokens, soft.party), share if sentence.tagged else 1.0)
+                speaker[:] = mixed(speaker, word_rows(tokens, soft.speaker), share)
+                if soft.sentiment:
+                    sentiments = mixed(np.array(sentiments), np.array(soft.sentiment), share).tolist()
+            elif soft:
+                kind, sentiments = soft.type, soft.sentiment
+                party[:] = word_rows(tokens, soft.party)
+                speaker[:] = word_rows(tokens, soft.speaker)
             item.types.append(kind)
             for (start, stop, _, _), sentiment in zip(sentence.mentions, sentiments):
                 found = token_range(tokens, start, stop)

@@ -1,11 +1,13 @@
-"""Labels articles with a trained teacher, for `train.py --soft`.
+"""Labels articles with a trained teacher, for `train.py --soft` and `--taught`.
 
     python training/label.py --base MPNET --tokenizer TOKENIZER --work WORK --articles FILE --out FILE.jsonl.gz
+    python training/label.py --base MPNET --tokenizer TOKENIZER --work WORK --data DATA --labels FILES --out FILE.jsonl.gz
     python training/label.py --model models/news-en --articles FILE --out FILE.jsonl.gz
 
 WORK is where `train.py` left the teacher's checkpoint; a model directory teaches itself, so that a later
 run does not forget what it knew. Every sentence gets the teacher's probabilities, by the temperatures
 of its config for whole articles if it has one: types, tags of words, and the sentiment of the mentions that it finds.
+With `--data` it is asked about the texts that are trained on, and about the mentions that their labels have.
 """
 
 from __future__ import annotations
@@ -28,6 +30,8 @@ from windows import Shape, load_tokenizer
 
 # Articles that are labelled together.
 TOGETHER = 32
+# The same of sentences that stand alone.
+TOGETHER_ALONE = 512
 
 
 def probabilities(logits: np.ndarray, temperature: float = 1.0) -> list:
@@ -41,7 +45,10 @@ def parse() -> argparse.Namespace:
     add("--tokenizer", type=Path, help="the student's tokenizer.json")
     add("--work", type=Path, help="where its checkpoint lies")
     add("--model", type=Path, help="a model directory, in place of the three")
-    add("--articles", type=Path, required=True, help="id, headline, sentences: JSON Lines")
+    add("--articles", type=Path, help="id, headline, sentences: JSON Lines")
+    add("--data", type=Path, help="in their place: the folder of corpora that are trained on")
+    add("--labels", type=Path, nargs="*", default=[], help="as `train.py --labels`")
+    add("--window-tokens", type=int, default=256, help="the teacher's, as it was trained")
     add("--limit", type=int, default=None)
     add("--out", type=Path, required=True)
     add("--bf16", action="store_true")
@@ -50,6 +57,8 @@ def parse() -> argparse.Namespace:
     teacher = (options.base, options.tokenizer, options.work)
     if not (options.model and not any(teacher)) and not (all(teacher) and not options.model):
         parser.error("name --base, --tokenizer and --work, or a --model")
+    if bool(options.articles) == bool(options.data):
+        parser.error("name --articles or --data")
     return options
 
 
@@ -61,19 +70,52 @@ def main() -> None:
         model, tokenizer, shape, config = load(options.model)
         temperatures = config["copydesk"]["temperatures"]
     else:
-        tokenizer, shape = load_tokenizer(str(options.tokenizer)), Shape()
+        tokenizer = load_tokenizer(str(options.tokenizer))
+        shape = Shape(window_tokens=options.window_tokens)
         model = Copydesk.from_base(str(options.base))
         state = torch.load(options.work / "checkpoint.pt", weights_only=True)
         model.load_state_dict(state["model"])
-    articles = corpora.articles(options.articles, options.limit)
+    find = options.data is None
+    if find:
+        sets = {None: corpora.articles(options.articles, options.limit)}
+    else:
+        sets = corpora.training_sets(options.data, ["newstsc"], options.labels)
     with gzip.open(options.out, "wt", encoding="utf-8") as out:
-        for low in range(0, len(articles), TOGETHER):
-            docs = tokenize_articles(tokenizer, articles[low : low + TOGETHER])
-            answers = predict(model, tokenizer, docs, shape, find=True, bf16=options.bf16)
-            for doc, rows in zip(docs, answers):
-                line = article(doc.article, rows, temperatures)
-                print(json.dumps(line, ensure_ascii=False), file=out)
-            print(f"{low + len(docs)}/{len(articles)} articles", flush=True)
+        for corpus, articles in sets.items():
+            together = TOGETHER if find or corpus in ("newsroom", "allsides") else TOGETHER_ALONE
+            for low in range(0, len(articles), together):
+                docs = tokenize_articles(tokenizer, articles[low : low + together])
+                answers = predict(model, tokenizer, docs, shape, find=find, bf16=options.bf16)
+                for doc, rows in zip(docs, answers):
+                    line = (
+                        article(doc.article, rows, temperatures)
+                        if find
+                        else beside_labels(corpus, doc.article, rows, temperatures)
+                    )
+                    print(json.dumps(line, ensure_ascii=False), file=out)
+                print(f"{corpus or ''} {low + len(docs)}/{len(articles)} articles", flush=True)
+
+
+def beside_labels(
+    corpus: str, article: corpora.Article, rows: list[dict | None], temperatures: dict
+) -> dict:
+    """One line of the output with `--data`: no text, nothing for a sentence without a token, and no sentiment
+    where a labelled mention has none."""
+    sentences = []
+    for sentence, row in zip(article.sentences, rows):
+        if row is None:
+            sentences.append(None)
+            continue
+        sentiment = probabilities(row["sentiment"], temperatures["sentiment"])
+        sentences.append(
+            {
+                "type": probabilities(row["type"], temperatures["type"]),
+                "party": probabilities(row["party"]),
+                "speaker": probabilities(row["speaker"]),
+                "sentiment": sentiment if len(sentiment) == len(sentence.mentions) else [],
+            }
+        )
+    return {"corpus": corpus, "id": article.id, "sentences": sentences}
 
 
 def article(article: corpora.Article, rows: list[dict | None], temperatures: dict) -> dict:

@@ -34,23 +34,20 @@ class Mpnet(nn.Module):
             self.model.encoder.relative_attention_bias.requires_grad_(False)
         for layer in self.model.encoder.layer[:frozen_layers]:
             layer.requires_grad_(False)
-
-    def train(self, mode: bool = True) -> Mpnet:
-        """What is frozen is left without dropout: random numbers cost as much as a layer."""
-        super().train(mode)
-        self.model.embeddings.eval()
-        for layer in self.model.encoder.layer[: self.frozen_layers]:
-            layer.eval()
-        return self
+        # It meets every text once or twice, and random numbers cost as much as a layer.
+        for module in self.model.modules():
+            if isinstance(module, nn.Dropout):
+                module.p = 0.0
 
     def _layer(self, layer, x: torch.Tensor, bias: torch.Tensor) -> torch.Tensor:
         attention = layer.attention.attn
         batch, tokens, hidden = x.shape
         heads = attention.num_attention_heads
         split = lambda y: y.view(batch, tokens, heads, hidden // heads).transpose(1, 2)
-        found = scaled_dot_product_attention(
-            split(attention.q(x)), split(attention.k(x)), split(attention.v(x)), bias.to(x.dtype)
-        )
+        # Rounded once, not once for each of the three; and `bias` once for all layers.
+        rounded = x.to(bias.dtype)
+        q, k, v = (split(product(rounded)) for product in (attention.q, attention.k, attention.v))
+        found = scaled_dot_product_attention(q, k, v, bias)
         found = attention.o(found.transpose(1, 2).reshape(batch, tokens, hidden))
         x = layer.attention.LayerNorm(layer.attention.dropout(found) + x)
         return layer.output(layer.intermediate(x), x)
@@ -63,6 +60,8 @@ class Mpnet(nn.Module):
             x = self.model.embeddings(input_ids=moved)
         bias = self.model.encoder.compute_position_bias(x)
         bias = bias + torch.where(mask[:, None, None, :] == 0, -1e4, 0.0)
+        bf16 = torch.is_autocast_enabled("cpu")
+        bias = bias.to(torch.bfloat16 if bf16 else x.dtype)
         for index, layer in enumerate(self.model.encoder.layer):
             if index == self.frozen_layers:
                 x = x + self.case(cases)

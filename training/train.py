@@ -134,6 +134,9 @@ def parse() -> argparse.Namespace:
         help="labels of articles of DATA/articles/allsides.jsonl.gz; those that hold a sentence of NewsMTSC's dev sets "
         "are left out")
     add("--soft", type=Path, default=None, help="articles that a teacher labelled (label.py)")
+    add("--taught", type=Path, default=None,
+        help="what a teacher says of the corpora of --data and of --labels (label.py --data)")
+    add("--share", type=float, default=0.6, help="of what it says in the targets, the rest are the labels")
     add("--init", type=Path, help="model directory to start from, in place of a base")
     add("--average", type=float, default=1.0, metavar="SHARE",
         help="with --init: write SHARE of the trained weights and the rest of those it started from")
@@ -152,8 +155,8 @@ def parse() -> argparse.Namespace:
         options.train is None
     ):
         parser.error("name the corpora with --data, or articles of your own with --train and --dev")
-    if options.train and (options.soft or options.labels):
-        parser.error("--soft and --labels go with the corpora of --data")
+    if options.train and (options.soft or options.labels or options.taught):
+        parser.error("--soft, --taught and --labels go with the corpora of --data")
     if options.average != 1.0 and options.init is None:
         parser.error("--average goes with --init")
     if (options.base is None) == (options.init is None):
@@ -174,26 +177,18 @@ Sets = dict[str, list[Tokenized]]
 def corpora_of(load, options) -> tuple[Sets, Sets]:
     """What the default model is trained and chosen on."""
     data = options.data
-    train = {
-        "newsroom": load(corpora.newsroom(data / "newsroom/train.jsonl")[: options.articles]),
-        "newsmtsc": load(corpora.newsmtsc(data / "newsmtsc/train.jsonl")),
-    }
-    if "newstsc" in options.extra:
-        train["newstsc"] = load(corpora.newstsc(data / "newstsc"))
-    if "dse" in options.extra:
-        train["dse"] = load(corpora.dse(data / "dse/train.targets.jsonl"))
+    sets = corpora.training_sets(data, options.extra, options.labels)
+    sets["newsroom"] = sets["newsroom"][: options.articles]
+    if options.taught:
+        corpora.taught(sets, options.taught)
+    if options.soft:
+        sets["soft"] = corpora.unseen(corpora.labelled(options.soft), data)
     dev = {
         "newsroom": corpora.newsroom(data / "newsroom/dev.jsonl"),
         "rw": corpora.newsmtsc(data / "newsmtsc/dev_rw.jsonl"),
         "mt": corpora.newsmtsc(data / "newsmtsc/dev_mt.jsonl"),
     }
-    unseen = lambda articles: load(corpora.without(articles, dev["rw"] + dev["mt"]))
-    if options.labels:
-        texts = data / "articles/allsides.jsonl.gz"
-        found = [a for labels in options.labels for a in corpora.annotated(labels, texts)]
-        train["allsides"] = unseen(found)
-    if options.soft:
-        train["soft"] = unseen(corpora.labelled(options.soft))
+    train = {name: load(articles) for name, articles in sets.items()}
     return train, {name: load(articles) for name, articles in dev.items()}
 
 
@@ -236,7 +231,9 @@ def main() -> None:
                 i
                 for d in docs
                 for p in pieces_of(d, rng, options.pieces)
-                for i in items_of(tokenizer, p, shape, rng, corpus, options.disturb, smoothing)
+                for i in items_of(
+                    tokenizer, p, shape, rng, corpus, options.disturb, smoothing, options.share
+                )
             ]
             batches += batches_of(items, options.batch_tokens, rng)
         rng.shuffle(batches)

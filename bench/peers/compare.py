@@ -35,7 +35,7 @@ FIELDS = ("id", "headline", "text")
 OURS = {"copydesk f32": "cpu-f32"}
 if machine.has_bf16():
     OURS = {"copydesk bf16": "cpu-bf16"} | OURS
-elif machine.widest_is_avx2():
+elif machine.has_int16():
     OURS = {"copydesk int16": "cpu-int16"} | OURS
 # The search measures each configuration for this part of a round's measurement.
 SEARCH = 1 / 4

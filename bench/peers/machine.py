@@ -41,13 +41,14 @@ def has_vnni() -> bool:
 
 
 def has_bf16() -> bool:
-    """Whether the processor multiplies bfloat16 by an instruction that copydesk and PyTorch use."""
-    return "avx512_bf16" in flags()
+    """Whether the processor multiplies bfloat16 faster than f32: by tiles, or by AMD's instruction. Intel's is slower."""
+    intel = cpuinfo().get("vendor_id") == "GenuineIntel"
+    return "amx_bf16" in flags() or ("avx512_bf16" in flags() and not intel)
 
 
-def widest_is_avx2() -> bool:
-    """Whether copydesk multiplies integers of 16 bits there."""
-    return "avx2" in flags() and "avx512f" not in flags()
+def has_int16() -> bool:
+    """Whether copydesk multiplies integers of 16 bits where bfloat16 does not pay."""
+    return "avx512_vnni" in flags() or ("avx2" in flags() and "avx512f" not in flags())
 
 
 def describe() -> dict:

@@ -121,9 +121,9 @@ impl<S: Simd> Sums<S> for Scores<'_> {
 }
 
 /// Features of the values, weighted by powers of two whose sums are `totals`.
-struct Averages<'a> {
-    totals: &'a Row,
-    out: &'a mut [Row],
+pub(super) struct Averages<'a> {
+    pub totals: &'a Row,
+    pub out: &'a mut [Row],
 }
 
 impl<S: Simd> Sums<S> for Averages<'_> {

@@ -12,13 +12,15 @@
 
 use pulp::{Arch, Simd, WithSimd};
 
-use super::arithmetic::{Arithmetic, Emulated, Integers, Native, Single, from_integers};
+use super::arithmetic::{Arithmetic, Emulated, Integers, Single, from_integers};
 use super::attention::{Attend, Attention};
 use super::bfloat::{Round, RoundAcross};
 use super::functions::gelu;
 use super::integers::Quantise;
 use super::lanes::{BLOCK, Lanes, Linear, NARROW, Precision, Row, WIDE};
+use super::native::{Native, Vnni};
 use super::norm::{LayerNorm, Norm};
+use super::tiles::{Packed, Tile, Tiles};
 
 /// What a linear layer does beside its product.
 #[derive(Clone, Copy)]
@@ -36,6 +38,8 @@ pub enum With<'a> {
 pub struct Kernels {
     arch: Arch,
     native: Option<Native>,
+    vnni: Option<Vnni>,
+    tiles: Option<Tiles>,
 }
 
 impl Default for Kernels {
@@ -50,12 +54,32 @@ impl Kernels {
         Self {
             arch: Arch::new(),
             native: Native::try_new(),
+            vnni: Vnni::try_new(),
+            tiles: Tiles::try_new(),
         }
     }
 
-    /// Takes an instruction set that the caller knows to be there, and no instruction for bfloat16.
+    /// Takes an instruction set that the caller knows to be there, and nothing beside it.
     pub fn with(arch: Arch) -> Self {
-        Self { arch, native: None }
+        Self {
+            arch,
+            native: None,
+            vnni: None,
+            tiles: None,
+        }
+    }
+
+    /// The same without tiles.
+    pub fn without_tiles(self) -> Self {
+        Self {
+            tiles: None,
+            ..self
+        }
+    }
+
+    /// The tiles, where there are any.
+    pub fn tiles(self) -> Option<Tiles> {
+        self.tiles
     }
 
     /// The instruction set.
@@ -64,10 +88,14 @@ impl Kernels {
     }
 
     /// The precision to take if none is asked for; the answers are those of f32 but for rounding: bfloat16
-    /// where it has an instruction, integers where AVX2 is the widest, f32 elsewhere.
+    /// where there are tiles or its instruction pays, integers where they have an instruction or AVX2 is the
+    /// widest, f32 elsewhere.
     pub fn preferred(self) -> Precision {
+        if self.tiles.is_some() || self.native.is_some_and(Native::pays) {
+            return Precision::Bf16;
+        }
         match self.arch {
-            _ if self.native.is_some() => Precision::Bf16,
+            _ if self.vnni.is_some() => Precision::Int16,
             #[cfg(target_arch = "x86_64")]
             Arch::V3(_) => Precision::Int16,
             _ => Precision::F32,
@@ -78,12 +106,40 @@ impl Kernels {
     /// \[outputs, tokens\].
     pub fn linear(self, layer: &Linear, x: &Lanes, with: With<'_>, out: &mut Lanes) {
         out.resize(layer.outputs(), x.tokens());
-        match (layer.precision(), self.native) {
-            (Precision::F32, _) => self.product(Single, layer, x, with, out),
-            (Precision::Bf16, Some(native)) => self.product(native, layer, x, with, out),
-            (Precision::Bf16, None) => self.product(Emulated, layer, x, with, out),
-            (Precision::Int16, _) => self.product(Integers, layer, x, with, out),
+        if let Some((tiles, weights)) = self.tiles_of(layer) {
+            return tiles.linear(layer, weights, x, with, out);
         }
+        match (layer.precision(), self.native, self.vnni) {
+            (Precision::F32, _, _) => self.product(Single, layer, x, with, out),
+            (Precision::Bf16, Some(native), _) => self.product(native, layer, x, with, out),
+            (Precision::Bf16, None, _) => self.product(Emulated, layer, x, with, out),
+            (Precision::Int16, _, Some(vnni)) => self.product(vnni, layer, x, with, out),
+            (Precision::Int16, _, None) => self.product(Integers, layer, x, with, out),
+        }
+    }
+
+    /// What goes into the layer after this: gelu(Wx + b), [rounded](Self::round) to the precision of both;
+    /// `between` is a buffer.
+    pub fn gelu_rounded(self, layer: &Linear, x: &Lanes, between: &mut Lanes, out: &mut Lanes) {
+        let precision = layer.precision();
+        if let Some((tiles, weights)) = self.tiles_of(layer) {
+            out.resize(precision.rows(layer.outputs()), x.tokens());
+            return tiles.gelu_rounded(layer, weights, x, out);
+        }
+        if precision == Precision::F32 {
+            return self.linear(layer, x, With::Gelu, out);
+        }
+        self.linear(layer, x, With::Gelu, between);
+        self.round(between, precision, out);
+    }
+
+    /// # Panics
+    ///
+    /// When the layer is laid out for tiles and there are none.
+    fn tiles_of<'a>(self, layer: &'a Linear) -> Option<(Tiles, &'a [Tile])> {
+        let weights = layer.tiles()?;
+        assert!(self.tiles.is_some(), "laid out for another instruction set");
+        Some((self.tiles?, weights))
     }
 
     fn product<A: Arithmetic>(
@@ -158,7 +214,13 @@ impl Kernels {
             scores,
             pairs,
             values,
+            packed,
         } = scratch;
+        if let (Precision::Bf16, Some(tiles)) = (precision, self.tiles)
+            && tiles.attends(hidden / heads)
+        {
+            return tiles.attention(qkv, heads, packed, out);
+        }
         scores.resize(qkv.tokens().next_multiple_of(BLOCK), BLOCK);
         let in_bf16 = precision == Precision::Bf16 && (hidden / heads).is_multiple_of(2);
         let (qk, values, first_value) = if in_bf16 {
@@ -197,13 +259,14 @@ pub struct Scratch {
     pairs: Lanes,
     /// Values, their tokens in pairs.
     values: Lanes,
+    packed: Packed,
 }
 
 const BIAS: bool = false;
 const GELU: bool = true;
 
 /// Bytes of weights that are kept near while all tokens pass by: a part of the second-level cache.
-const NEAR: usize = 256 << 10;
+pub(super) const NEAR: usize = 256 << 10;
 
 /// Rows of a slice of tokens that are kept nearest while all those weights pass by, where a slice is no
 /// whole row: 24 KiB, most of the first-level cache.
@@ -274,17 +337,22 @@ impl<A: Arithmetic, const ACT: bool> Product<'_, A, ACT> {
 
 /// The outputs of one panel: their sums begin with bias and residual, or go on from where they wait. Sums of
 /// integers begin with zero, wait as they are, and are numbers only at their end.
-struct Outputs<'a, const ACT: bool> {
-    begins: bool,
-    ends: bool,
-    bias: &'a [f32],
-    residual: Option<&'a [Row]>,
+pub(super) struct Outputs<'a, const ACT: bool> {
+    pub begins: bool,
+    pub ends: bool,
+    pub bias: &'a [f32],
+    pub residual: Option<&'a [Row]>,
     /// Of integers: what those of each token, and those of each output, are multiples of.
-    scales: Option<(&'a Row, &'a [f32])>,
-    out: &'a mut [Row],
+    pub scales: Option<(&'a Row, &'a [f32])>,
+    pub out: &'a mut [Row],
 }
 
 impl<const ACT: bool> Outputs<'_, ACT> {
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.out.len()
+    }
+
     /// What is added to the products of an output; zero past the last.
     #[inline(always)]
     fn offset<S: Simd>(&self, simd: S, i: usize, at: usize) -> S::f32s {

@@ -5,8 +5,10 @@
 use std::ops::Range;
 
 use bytemuck::{Pod, Zeroable};
-use pulp::{Arch, Simd, WithSimd};
+use pulp::{Simd, WithSimd};
 
+use super::kernel::Kernels;
+use super::tiles::Tile;
 use super::{bfloat, integers};
 
 /// Tokens of a block: three AVX-512 registers, six of AVX2, twelve of NEON.
@@ -219,6 +221,8 @@ pub enum Precision {
 /// bits, whatever the token: see `integers`.
 pub struct Linear {
     panels: Vec<f32>,
+    /// In place of the panels, where the machine has tiles and they fit.
+    tiles: Vec<Tile>,
     /// Of each output, what its weights as integers are multiples of; nothing in other precisions.
     steps: Vec<f32>,
     bias: Vec<f32>,
@@ -247,14 +251,27 @@ impl Linear {
 
     /// The same, in this precision.
     pub fn with(weight: &[f32], bias: &[f32], precision: Precision) -> Self {
-        Self::laid_out(weight, bias, precision, Arch::new())
+        Self::laid_out(weight, bias, precision, Kernels::new())
     }
 
     /// The same, for the kernels of an instruction set.
-    pub fn laid_out(weight: &[f32], bias: &[f32], precision: Precision, arch: Arch) -> Self {
-        let width = arch.dispatch(Width);
+    pub fn laid_out(weight: &[f32], bias: &[f32], precision: Precision, kernels: Kernels) -> Self {
+        let width = kernels.arch().dispatch(Width);
         let outputs = bias.len();
         let inputs = weight.len() / outputs.max(1);
+        if let (Precision::Bf16, Some(tiles)) = (precision, kernels.tiles())
+            && let Some(tiles) = tiles.laid_out(weight, inputs, outputs)
+        {
+            return Self {
+                panels: Vec::new(),
+                tiles,
+                steps: Vec::new(),
+                bias: bias.to_vec(),
+                inputs,
+                width,
+                precision,
+            };
+        }
         let at = |output: usize, input: usize| {
             let inside = output < outputs && input < inputs;
             if inside {
@@ -283,6 +300,7 @@ impl Linear {
         }
         Self {
             panels,
+            tiles: Vec::new(),
             steps,
             bias: bias.to_vec(),
             inputs,
@@ -314,6 +332,11 @@ impl Linear {
     /// \[outputs\] as integers, else nothing.
     pub(super) fn steps(&self) -> &[f32] {
         &self.steps
+    }
+
+    /// Its weights as tiles, if they are laid out so.
+    pub(super) fn tiles(&self) -> Option<&[Tile]> {
+        (!self.tiles.is_empty()).then_some(&self.tiles)
     }
 
     /// Inputs, or pairs of them: the rows of a panel.

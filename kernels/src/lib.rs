@@ -12,4 +12,10 @@ mod functions;
 mod integers;
 pub mod kernel;
 pub mod lanes;
+#[cfg(target_arch = "x86_64")]
+mod native;
+#[cfg(not(target_arch = "x86_64"))]
+#[path = "native/none.rs"]
+mod native;
 pub mod norm;
+mod tiles;

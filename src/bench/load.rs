@@ -8,6 +8,7 @@
 
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
@@ -127,8 +128,9 @@ impl Tally {
     }
 }
 
-/// A closed loop. Each caller measures by its own clock, from its first article after the warm-up
-/// to the end of its last one; speeds are summed over callers.
+/// A closed loop, all callers measured over the same time: an article that was under way at its beginning or
+/// end counts by the part that fell into it. (Were each caller measured to the end of its own last article, the
+/// last of them would have the machine to themselves, and the sum would read high.)
 ///
 /// # Errors
 ///
@@ -141,46 +143,48 @@ where
     let callers = callers.max(1);
     let tally = RefCell::new(Tally::new()?);
     let next = Cell::new(0);
-    let begun = Instant::now();
+    let measured = Instant::now() + pace.warmup;
+    let last = measured + pace.time;
     let caller = || async {
-        let mut measured: Option<Instant> = None;
         let mut done = Work::default();
         loop {
             let sent = Instant::now();
-            if measured.is_none() && sent - begun >= pace.warmup {
-                measured = Some(sent);
+            if sent >= last {
+                return done;
             }
             let outcome = ask(next.replace(next.get() + 1)).await;
             let end = Instant::now();
-            if measured.is_some() {
+            if sent >= measured {
                 tally.borrow_mut().add(sent, &outcome, end);
             }
             match outcome {
-                Ok(reply) if measured.is_some() => done += reply.work,
-                Ok(_) => {}
+                Ok(reply) => done += reply.work.times(share(sent..end, measured..last)),
                 Err(_) => tokio::time::sleep(REST).await,
-            }
-            if let Some(from) = measured
-                && end - from >= pace.time
-            {
-                return (done.over(end - from), end - from);
             }
         }
     };
-    let shares = join_all((0..callers).map(|_| caller())).await;
-    let mut speed = Work::default();
-    let mut longest = Duration::ZERO;
-    for (share, time) in shares {
-        speed += share;
-        longest = longest.max(time);
+    let mut done = Work::default();
+    for work in join_all((0..callers).map(|_| caller())).await {
+        done += work;
     }
+    let speed = done.over(pace.time);
     let run = tally
         .into_inner()
-        .run("closed", longest.as_secs_f64(), speed);
+        .run("closed", pace.time.as_secs_f64(), speed);
     Ok(Run {
         callers: Some(callers),
         ..run
     })
+}
+
+/// What part of a stretch of time lies within another.
+fn share(of: Range<Instant>, within: Range<Instant>) -> f64 {
+    let inside = of.end.min(within.end) - of.start.max(within.start);
+    let whole = of.end - of.start;
+    if whole.is_zero() {
+        return f64::from(u8::from(within.contains(&of.start)));
+    }
+    inside.as_secs_f64() / whole.as_secs_f64()
 }
 
 /// An open loop of `rate` articles a second. An article whose time comes while `most` are under way
@@ -323,6 +327,37 @@ mod tests {
         assert!(run.article_ms.p50 < run.article_ms.max / 2.0);
         assert_eq!(run.sentences, 3 * run.articles);
         assert_eq!(run.callers, Some(1));
+    }
+
+    #[test]
+    fn callers_of_a_closed_loop_are_measured_over_the_same_time() {
+        let begun = Instant::now();
+        let at = |ms| begun + Duration::from_millis(ms);
+        let measured = || at(100)..at(200);
+        for (of, expected) in [
+            (at(0)..at(50), 0.0),
+            (at(90)..at(110), 0.5),
+            (at(120)..at(150), 1.0),
+            (at(190)..at(230), 0.25),
+            (at(50)..at(250), 0.5),
+            (at(150)..at(150), 1.0),
+            (at(250)..at(250), 0.0),
+        ] {
+            let found = share(of.clone(), measured());
+            assert!((found - expected).abs() < 1e-9, "{of:?}: {found}");
+        }
+        // One lane, an article each 20 ms at best: with four callers, three of whom wait, no more of them
+        // fit into 400 ms than 20.
+        let lane = tokio::sync::Mutex::new(());
+        let lane = &lane;
+        let ask = |_| async move {
+            let _lane = lane.lock().await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
+            reply()
+        };
+        let run = block_on(closed(ask, 4, pace(100, 400))).unwrap();
+        assert_eq!(run.seconds, 0.4);
+        assert!(run.articles_per_second <= 50.0 * 1.01, "{run:?}");
     }
 
     #[test]

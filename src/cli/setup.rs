@@ -23,7 +23,8 @@ pub(super) struct ModelArguments {
     network: Network,
 
     /// Where the model runs: cpu, cpu-f32, cpu-bf16, cpu-int16, cuda, or cuda:N; cpu takes bf16 where
-    /// the processor has an instruction for it, int16 where AVX2 is its widest, else f32.
+    /// the processor has AMX or AMD's AVX512-BF16, int16 where it has AVX512-VNNI or AVX2 is its
+    /// widest, else f32.
     #[arg(long, default_value = "cpu", env = "COPYDESK_DEVICE")]
     pub device: Placement,
 

@@ -44,8 +44,10 @@ pub struct Workspace {
     attended: Lanes,
     context: Lanes,
     middle: Lanes,
+    /// The wider half of a layer, and the same rounded.
+    wide: Lanes,
     up: Lanes,
-    /// What goes into a product, rounded.
+    /// What goes into any other product, rounded.
     rounded: Lanes,
 }
 
@@ -88,41 +90,15 @@ impl Encoder {
         self.embed(sequences, &mut w.token, &mut x);
         kernels.layer_norm(&mut x, &self.norm);
         for layer in &self.layers {
-            linear(
-                kernels,
-                &layer.qkv,
-                &x,
-                With::Bias,
-                &mut w.rounded,
-                &mut w.qkv,
-            );
+            let into = rounded(kernels, &x, self.precision, &mut w.rounded);
+            kernels.linear(&layer.qkv, into, With::Bias, &mut w.qkv);
             self.attend(kernels, sequences, w);
-            let attended = With::Residual(&x);
-            linear(
-                kernels,
-                &layer.attended,
-                &w.attended,
-                attended,
-                &mut w.rounded,
-                &mut w.middle,
-            );
+            let attended = rounded(kernels, &w.attended, self.precision, &mut w.rounded);
+            kernels.linear(&layer.attended, attended, With::Residual(&x), &mut w.middle);
             kernels.layer_norm(&mut w.middle, &layer.attention_norm);
-            linear(
-                kernels,
-                &layer.up,
-                &w.middle,
-                With::Gelu,
-                &mut w.rounded,
-                &mut w.up,
-            );
-            linear(
-                kernels,
-                &layer.down,
-                &w.up,
-                With::Residual(&w.middle),
-                &mut w.rounded,
-                &mut x,
-            );
+            let middle = rounded(kernels, &w.middle, self.precision, &mut w.rounded);
+            kernels.gelu_rounded(&layer.up, middle, &mut w.wide, &mut w.up);
+            kernels.linear(&layer.down, &w.up, With::Residual(&w.middle), &mut x);
             kernels.layer_norm(&mut x, &layer.norm);
         }
         x
@@ -217,20 +193,18 @@ impl Layer {
     }
 }
 
-/// A linear layer; `rounded` is a buffer for what goes into it.
-fn linear(
+/// What goes into a layer of this precision; `buffer` is room for it.
+pub fn rounded<'a>(
     kernels: Kernels,
-    layer: &Linear,
-    x: &Lanes,
-    with: With<'_>,
-    rounded: &mut Lanes,
-    out: &mut Lanes,
-) {
-    match layer.precision() {
-        Precision::F32 => kernels.linear(layer, x, with, out),
-        precision @ (Precision::Bf16 | Precision::Int16) => {
-            kernels.round(x, precision, rounded);
-            kernels.linear(layer, rounded, with, out);
+    x: &'a Lanes,
+    precision: Precision,
+    buffer: &'a mut Lanes,
+) -> &'a Lanes {
+    match precision {
+        Precision::F32 => x,
+        Precision::Bf16 | Precision::Int16 => {
+            kernels.round(x, precision, buffer);
+            buffer
         }
     }
 }

@@ -6,7 +6,7 @@ use std::ops::Range;
 use copydesk_kernels::kernel::{Kernels, With};
 use copydesk_kernels::lanes::{Lanes, Linear, Precision};
 
-use super::encoder::read;
+use super::encoder::{read, rounded};
 use super::{Place, States};
 use crate::encode::PLACE_BUCKETS;
 use crate::model::LoadError;
@@ -30,7 +30,8 @@ struct Types {
     out: Linear,
 }
 
-/// The party head and the speaker head side by side: O, B, I of one, then of the other.
+/// The party head and the speaker head side by side: O, B, I of one, then of the other. Every token passes the
+/// first of its layers, so that one is computed as the encoder's are.
 struct TagsHead {
     dense: Linear,
     out: Linear,
@@ -57,7 +58,11 @@ impl Heads {
     /// # Errors
     ///
     /// Names the tensor that is missing or has another shape.
-    pub fn load(weights: &Weights<'_>, hidden: usize) -> Result<Self, LoadError> {
+    pub fn load(
+        weights: &Weights<'_>,
+        hidden: usize,
+        precision: Precision,
+    ) -> Result<Self, LoadError> {
         let rows = PLACE_BUCKETS.len() + 1;
         let place = |name: &str| {
             weights.table(
@@ -82,7 +87,7 @@ impl Heads {
                     Precision::F32,
                 )?,
             },
-            tags: TagsHead::load(weights, hidden)?,
+            tags: TagsHead::load(weights, hidden, precision)?,
             sentiment: Sentiment::load(weights, hidden)?,
             hidden,
         })
@@ -106,10 +111,14 @@ impl Heads {
     /// See [`crate::model::network::Network::tags`].
     pub fn tags(&self, kernels: Kernels, states: &States, asked: &[Asked<'_>]) -> Vec<Tags> {
         let TagsHead { dense, out } = &self.tags;
+        let mut buffer = Lanes::default();
         let logits: Vec<Lanes> = states
             .parts
             .iter()
-            .map(|tokens| two_layers(kernels, dense, out, tokens))
+            .map(|tokens| {
+                let tokens = rounded(kernels, tokens, dense.precision(), &mut buffer);
+                two_layers(kernels, dense, out, tokens)
+            })
             .collect();
         let tags = |asked: &Asked<'_>| {
             let ends = piece_ends(asked.sentence);
@@ -241,7 +250,7 @@ impl States {
 }
 
 impl TagsHead {
-    fn load(weights: &Weights<'_>, hidden: usize) -> Result<Self, LoadError> {
+    fn load(weights: &Weights<'_>, hidden: usize, precision: Precision) -> Result<Self, LoadError> {
         let (mut dense, mut dense_bias) = (Vec::new(), Vec::new());
         let (mut out, mut out_bias) = (Vec::new(), Vec::new());
         for (side, name) in ["party", "speaker"].into_iter().enumerate() {
@@ -259,7 +268,7 @@ impl TagsHead {
             }
         }
         Ok(Self {
-            dense: Linear::new(&dense, &dense_bias),
+            dense: Linear::with(&dense, &dense_bias, precision),
             out: Linear::new(&out, &out_bias),
         })
     }
