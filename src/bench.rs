@@ -105,7 +105,7 @@ impl Error {
 pub struct Pace {
     /// Left out at the start, while caches fill.
     pub warmup: Duration,
-    /// Measured after it; what is under way when it ends is finished and counted.
+    /// Measured after it; what is under way when it ends is finished, and counts by its part in a closed loop.
     pub time: Duration,
 }
 

@@ -126,17 +126,17 @@ pub struct MentionLogits {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Placement {
     /// The processor, by the encoder of our own: [`Placement::CpuBf16`] where the processor has tiles (Intel's
-    /// AMX) or an instruction for it that pays (AMD's), [`Placement::CpuInt16`] where it has one for integers
+    /// AMX, on Linux) or an instruction for it that pays (AMD's), [`Placement::CpuInt16`] where it has one for integers
     /// (AVX512-VNNI) or AVX2 is the widest that it has, else [`Placement::CpuF32`].
     #[default]
     Cpu,
     /// The processor, all in f32.
     CpuF32,
-    /// The processor, the encoder's products of bfloat16 and summed in f32. The same answers, to the
+    /// The processor, the products that every token passes of bfloat16 and summed in f32. The same answers, to the
     /// last bit, on every machine with tiles, and on every one without: tiles add up in another order.
     /// Without tiles or such an instruction no faster than f32.
     CpuBf16,
-    /// The processor, the encoder's products of integers of 16 bits (attention's of f32). The same answers,
+    /// The processor, the products that every token passes of integers of 16 bits (attention's of f32). The same answers,
     /// to the last bit, on every machine; without AVX2 many times slower than f32.
     CpuInt16,
     /// The processor, by candle's `BertModel`: several times slower; the reference.
@@ -234,7 +234,7 @@ impl Model {
         // The table of contents is checked against the file before a tensor is touched.
         let weights = Weights::new(&files.weights)?;
         let placement = match placement {
-            Placement::Cpu => match Kernels::new().preferred() {
+            Placement::Cpu => match Kernels::new().preferred(bert.hidden_size) {
                 Precision::F32 => Placement::CpuF32,
                 Precision::Bf16 => Placement::CpuBf16,
                 Precision::Int16 => Placement::CpuInt16,

@@ -194,11 +194,18 @@ def unseen(articles: list[Article], data: Path) -> list[Article]:
 
 
 def taught(sets: dict[str, list[Article]], path: Path) -> None:
-    """Puts beside labels what a teacher says of the same sentences (`label.py --data`)."""
-    answers = {(row["corpus"], row["id"]): row["sentences"] for row in _lines(path)}
+    """Puts beside labels what a teacher says of the same sentences (`label.py --data`), where it says anything."""
+    answers: dict[tuple[str, str], list] = {}
+    for row in _lines(path):
+        if answers.setdefault((row["corpus"], row["id"]), row["sentences"]) is not row["sentences"]:
+            raise SystemExit(f"{path}: article {row['id']} of {row['corpus']} twice")
     for corpus, articles in sets.items():
         for article in articles:
-            rows = answers[corpus, article.id]
+            rows = answers.pop((corpus, article.id), [None] * len(article.sentences))
             for sentence, row in zip(article.sentences, rows, strict=True):
                 if row is not None:
-                    sentence.soft = Soft(row["type"], row["party"], row["speaker"], row["sentiment"])
+                    if len(row["sentiment"]) not in (0, len(sentence.mentions)):
+                        raise SystemExit(f"{path}: other mentions in article {article.id} of {corpus}")
+                    sentence.soft = Soft(row["type"], [], [], row["sentiment"])
+    if answers:
+        raise SystemExit(f"{path}: {len(answers)} articles that are not trained on, {min(answers)} for one")

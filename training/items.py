@@ -78,14 +78,14 @@ def word_rows(tokens: Tokens, words: list[list[float]]) -> np.ndarray:
     rows = np.full((len(tokens.ids), 3), NONE, np.float32)
     starts = np.array(tokens.word_start, bool)
     # A sentence that has lost its stop has a word less.
+    if len(words) - starts.sum() not in (0, 1):
+        raise ValueError(f"{len(words)} answers to {starts.sum()} words")
     rows[starts] = words[: int(starts.sum())]
     return rows
 
 
 def mixed(labels: np.ndarray, answers: np.ndarray, share: float) -> np.ndarray:
     """Targets between labels and a teacher's answers, `share` of the latter; none where there is no label."""
-    if share == 1.0:
-        return answers
     return ((1 - share) * labels + share * answers).astype(np.float32)
 
 
@@ -153,7 +153,7 @@ def items_of(
     share: float = 0.0,
 ) -> list[Item]:
     """Cuts an article into labelled windows, at other places in every epoch. `smoothing` is that of
-    its sentiments; `share` is how much a teacher's answers count beside labels, whole where there are none."""
+    its sentiments; `share` is how much a teacher's answers count beside labels. (Without labels they are all that counts.)"""
     budget = None
     if len(doc.sentences) > 1:
         budget = rng.randint(shape.window_tokens // 4, shape.window_tokens)
@@ -184,10 +184,8 @@ def items_of(
                     speaker[:] = tag_rows(tokens, spans)
             soft = sentence.soft
             if soft and sentence.labelled:
+                # Not of tags, which it knows no better than the student.
                 kind = mixed(np.array(kind), np.array(soft.type), share).tolist()
-                # Where nobody tagged parties, its answers are all there is.
-                party[:] = mixed(party, word_rows(tokens, soft.party), share if sentence.tagged else 1.0)
-                speaker[:] = mixed(speaker, word_rows(tokens, soft.speaker), share)
                 if soft.sentiment:
                     sentiments = mixed(np.array(sentiments), np.array(soft.sentiment), share).tolist()
             elif soft:

@@ -48,6 +48,7 @@ def parse() -> argparse.Namespace:
     add("--articles", type=Path, help="id, headline, sentences: JSON Lines")
     add("--data", type=Path, help="in their place: the folder of corpora that are trained on")
     add("--labels", type=Path, nargs="*", default=[], help="as `train.py --labels`")
+    add("--extra", nargs="*", default=["newstsc"], choices=["newstsc", "dse"], help="as `train.py`")
     add("--window-tokens", type=int, default=256, help="the teacher's, as it was trained")
     add("--limit", type=int, default=None)
     add("--out", type=Path, required=True)
@@ -59,6 +60,12 @@ def parse() -> argparse.Namespace:
         parser.error("name --base, --tokenizer and --work, or a --model")
     if bool(options.articles) == bool(options.data):
         parser.error("name --articles or --data")
+    if options.limit is not None and options.data:
+        parser.error("--limit goes with --articles")
+    if options.labels and not options.data:
+        parser.error("--labels goes with --data")
+    if options.out.suffix != ".gz":
+        parser.error("--out is compressed and must end in .gz")
     return options
 
 
@@ -79,7 +86,7 @@ def main() -> None:
     if find:
         sets = {None: corpora.articles(options.articles, options.limit)}
     else:
-        sets = corpora.training_sets(options.data, ["newstsc"], options.labels)
+        sets = corpora.training_sets(options.data, options.extra, options.labels)
     with gzip.open(options.out, "wt", encoding="utf-8") as out:
         for corpus, articles in sets.items():
             together = TOGETHER if find or corpus in ("newsroom", "allsides") else TOGETHER_ALONE
@@ -110,8 +117,6 @@ def beside_labels(
         sentences.append(
             {
                 "type": probabilities(row["type"], temperatures["type"]),
-                "party": probabilities(row["party"]),
-                "speaker": probabilities(row["speaker"]),
                 "sentiment": sentiment if len(sentiment) == len(sentence.mentions) else [],
             }
         )

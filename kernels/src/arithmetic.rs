@@ -6,7 +6,8 @@
 //! first the high half's, then the low half's, each rounded once. That is what the instruction
 //! `vdpbf16ps` does, and what two fused multiplications in f32 do where there is none, since the
 //! product of two bfloat16 needs no more bits than f32 has beyond its sum: so the result is the same
-//! to the last bit on every machine (but for sums below 2⁻¹²⁶, which the instruction takes for zero).
+//! to the last bit on every machine (but for sums below 2⁻¹²⁶, which the instruction takes for zero; and but for
+//! tiles, which add up in another order).
 
 #[cfg(target_arch = "x86_64")]
 use std::any::Any;

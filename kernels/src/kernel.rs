@@ -3,12 +3,15 @@
 //!
 //! Every token keeps to its own lane, and each number comes from the same operations in the same
 //! order whatever its lane, its neighbours and the width of the registers: a result does not depend,
-//! to the last bit, on the batch that it was computed in.
+//! to the last bit, on the batch that it was computed in, nor (but for [tiles](super::tiles)) on the instruction
+//! set.
 
 #![expect(
     clippy::needless_range_loop,
     reason = "counted loops of constant length are what becomes registers"
 )]
+
+use std::sync::LazyLock;
 
 use pulp::{Arch, Simd, WithSimd};
 
@@ -49,14 +52,15 @@ impl Default for Kernels {
 }
 
 impl Kernels {
-    /// Looks at the machine.
+    /// Looks at the machine, once.
     pub fn new() -> Self {
-        Self {
+        static FOUND: LazyLock<Kernels> = LazyLock::new(|| Kernels {
             arch: Arch::new(),
             native: Native::try_new(),
             vnni: Vnni::try_new(),
             tiles: Tiles::try_new(),
-        }
+        });
+        *FOUND
     }
 
     /// Takes an instruction set that the caller knows to be there, and nothing beside it.
@@ -87,11 +91,12 @@ impl Kernels {
         self.arch
     }
 
-    /// The precision to take if none is asked for; the answers are those of f32 but for rounding: bfloat16
-    /// where there are tiles or its instruction pays, integers where they have an instruction or AVX2 is the
-    /// widest, f32 elsewhere.
-    pub fn preferred(self) -> Precision {
-        if self.tiles.is_some() || self.native.is_some_and(Native::pays) {
+    /// The precision to take for states of so many features if none is asked for; the answers are those of f32
+    /// but for rounding: bfloat16 where there are tiles that they fill or its instruction pays, integers where
+    /// they have an instruction or AVX2 is the widest, f32 elsewhere.
+    pub fn preferred(self, hidden: usize) -> Precision {
+        let tiled = self.tiles.is_some_and(|tiles| tiles.attends(hidden));
+        if tiled || self.native.is_some_and(Native::pays) {
             return Precision::Bf16;
         }
         match self.arch {
@@ -348,11 +353,6 @@ pub(super) struct Outputs<'a, const ACT: bool> {
 }
 
 impl<const ACT: bool> Outputs<'_, ACT> {
-    /// How many there are.
-    pub(super) fn len(&self) -> usize {
-        self.out.len()
-    }
-
     /// What is added to the products of an output; zero past the last.
     #[inline(always)]
     fn offset<S: Simd>(&self, simd: S, i: usize, at: usize) -> S::f32s {

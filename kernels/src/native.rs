@@ -1,11 +1,17 @@
 //! Instructions that `pulp` has no set for: products of bfloat16, and of 16-bit integers with their sum, where
 //! there is AVX-512.
 
-use std::arch::x86_64::{__m512i, _mm512_cvtne2ps_pbh, _mm512_dpbf16_ps, _mm512_dpwssd_epi32};
-use std::mem::{size_of, transmute, transmute_copy};
+#[cfg(target_os = "linux")]
+use std::arch::x86_64::{__m512i, _mm512_cvtne2ps_pbh};
+use std::arch::x86_64::{_mm512_dpbf16_ps, _mm512_dpwssd_epi32};
+#[cfg(target_os = "linux")]
+use std::mem::transmute;
+use std::mem::{size_of, transmute_copy};
 
+#[cfg(target_os = "linux")]
+use pulp::f32x16;
 use pulp::x86::V4;
-use pulp::{Arch, Simd, WithSimd, f32x16};
+use pulp::{Arch, Simd, WithSimd};
 
 use super::arithmetic::{Arithmetic, Emulated, Integers};
 use super::lanes::Precision;
@@ -59,7 +65,11 @@ impl Native {
         let vendor = raw_cpuid::CpuId::new().get_vendor_info();
         vendor.is_none_or(|vendor| vendor.as_str() != "GenuineIntel")
     }
+}
 
+/// What tiles have use for.
+#[cfg(target_os = "linux")]
+impl Native {
     /// The instructions beside it.
     #[inline(always)]
     pub fn simd(self) -> V4 {
@@ -115,6 +125,7 @@ impl Native {
 }
 
 /// What runs with AVX512-BF16 alone.
+#[cfg(target_os = "linux")]
 pub trait Work {
     /// Does it; to be inlined, or it is compiled without the instructions.
     fn run(self, native: Native);

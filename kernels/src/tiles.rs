@@ -103,9 +103,9 @@ mod there {
             });
         }
 
-        /// Whether heads of this width fill tiles.
+        /// Whether heads, or states, of this width fill tiles.
         pub fn attends(self, width: usize) -> bool {
-            width.is_multiple_of(DEPTH)
+            width > 0 && width.is_multiple_of(DEPTH)
         }
 
         /// Attention of one window, as [`crate::kernel::Kernels::attention`] has it.

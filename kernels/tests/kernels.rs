@@ -210,10 +210,10 @@ fn of_integers(
 
 #[test]
 fn the_precision_preferred_is_what_the_instruction_set_is_fast_at() {
-    assert_eq!(Kernels::with(Arch::Scalar).preferred(), Precision::F32);
+    assert_eq!(Kernels::with(Arch::Scalar).preferred(384), Precision::F32);
     #[cfg(target_arch = "x86_64")]
     if let Some(v3) = pulp::x86::V3::try_new() {
-        assert_eq!(Kernels::with(Arch::V3(v3)).preferred(), Precision::Int16);
+        assert_eq!(Kernels::with(Arch::V3(v3)).preferred(384), Precision::Int16);
     }
 }
 
@@ -362,11 +362,54 @@ fn tiles_give_the_bits_of_their_description() {
             let x = numbers.lanes(inputs, tokens);
             let (mut pairs, mut out) = (Lanes::default(), Lanes::default());
             kernels.round(&x, Precision::Bf16, &mut pairs);
-            kernels.linear(&layer, &pairs, With::Bias, &mut out);
+            let residual = numbers.lanes(outputs, tokens);
+            for with in [With::Bias, With::Gelu, With::Residual(&residual)] {
+                kernels.linear(&layer, &pairs, with, &mut out);
+                let operands = rows(&x).into_iter().zip(rows(&residual)).zip(rows(&out));
+                for ((x, residual), out) in operands {
+                    for (o, found) in out.iter().enumerate() {
+                        let sum = by_tiles(&x, &weight[o * inputs..][..inputs]);
+                        match with {
+                            With::Bias => assert_eq!(sum + bias[o], *found),
+                            With::Residual(_) => assert_eq!(sum + (residual[o] + bias[o]), *found),
+                            With::Gelu => {
+                                let exact = gelu(f64::from(sum + bias[o]));
+                                assert!((exact - f64::from(*found)).abs() < 1e-5, "{exact}");
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+#[test]
+fn what_goes_into_the_next_layer_is_gelu_rounded() {
+    let mut numbers = Numbers(12);
+    // Tiles take the last three, where the machine has them; odd outputs, too.
+    for (inputs, outputs) in [(24, 16), (41, 21), (32, 5), (96, 70), (64, 33)] {
+        let (weight, bias) = (numbers.many(inputs * outputs), numbers.many(outputs));
+        for tokens in TOKENS {
+            let x = numbers.lanes(inputs, tokens);
+            let [mut pairs, mut between, mut out] = [(); 3].map(|()| Lanes::default());
+            let layer = Linear::with(&weight, &bias, Precision::Bf16);
+            let kernels = Kernels::new();
+            kernels.round(&x, Precision::Bf16, &mut pairs);
+            kernels.gelu_rounded(&layer, &pairs, &mut between, &mut out);
+            assert_eq!(
+                (out.features(), out.tokens()),
+                (outputs.div_ceil(2), tokens)
+            );
             for (x, out) in rows(&x).iter().zip(rows(&out)) {
-                for (o, found) in out.iter().enumerate() {
-                    let sum = by_tiles(x, &weight[o * inputs..][..inputs]) + bias[o];
-                    assert_eq!(sum.to_bits(), found.to_bits(), "{inputs} → {outputs}");
+                for (o, weight) in weight.chunks(inputs).enumerate() {
+                    let sum = by_tiles(x, weight) + bias[o];
+                    let exact = gelu(f64::from(sum));
+                    let bits = out[o / 2].to_bits() >> (16 * (o % 2)) << 16;
+                    let found = f64::from(f32::from_bits(bits));
+                    // Half a unit in the last of eight places, and what the polynomials are off.
+                    let bound = exact.abs() / 256.0 + 3e-5;
+                    assert!((exact - found).abs() < bound, "{exact} and {found}");
                 }
             }
         }

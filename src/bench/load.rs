@@ -35,6 +35,9 @@ pub type Outcome = Result<Reply, String>;
 /// After an error a caller waits this long, so that one who is refused does not become a flood.
 const REST: Duration = Duration::from_millis(50);
 
+/// A closed loop measures no shorter time than this.
+const SHORTEST: Duration = Duration::from_millis(1);
+
 /// What a run came to.
 #[derive(Clone, Debug, Serialize)]
 pub struct Run {
@@ -144,7 +147,8 @@ where
     let tally = RefCell::new(Tally::new()?);
     let next = Cell::new(0);
     let measured = Instant::now() + pace.warmup;
-    let last = measured + pace.time;
+    let time = pace.time.max(SHORTEST);
+    let last = measured + time;
     let caller = || async {
         let mut done = Work::default();
         loop {
@@ -154,7 +158,7 @@ where
             }
             let outcome = ask(next.replace(next.get() + 1)).await;
             let end = Instant::now();
-            if sent >= measured {
+            if end > measured {
                 tally.borrow_mut().add(sent, &outcome, end);
             }
             match outcome {
@@ -167,10 +171,8 @@ where
     for work in join_all((0..callers).map(|_| caller())).await {
         done += work;
     }
-    let speed = done.over(pace.time);
-    let run = tally
-        .into_inner()
-        .run("closed", pace.time.as_secs_f64(), speed);
+    let speed = done.over(time);
+    let run = tally.into_inner().run("closed", time.as_secs_f64(), speed);
     Ok(Run {
         callers: Some(callers),
         ..run
@@ -179,8 +181,9 @@ where
 
 /// What part of a stretch of time lies within another.
 fn share(of: Range<Instant>, within: Range<Instant>) -> f64 {
-    let inside = of.end.min(within.end) - of.start.max(within.start);
-    let whole = of.end - of.start;
+    let first = of.start.max(within.start);
+    let inside = of.end.min(within.end).saturating_duration_since(first);
+    let whole = of.end.saturating_duration_since(of.start);
     if whole.is_zero() {
         return f64::from(u8::from(within.contains(&of.start)));
     }

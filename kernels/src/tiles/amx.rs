@@ -54,9 +54,9 @@ impl Tiles {
         self.0
     }
 
-    /// Sets this thread's registers up.
+    /// Sets this thread's registers up. Not while they are: the first to be dropped gives them back.
     #[expect(unsafe_code, reason = "the instructions have no safe face yet")]
-    pub fn ready(self) -> Ready {
+    pub(super) fn ready(self) -> Ready {
         // SAFETY: `self` exists, so the machine has tiles and the process may use them; the shapes are
         // 64 bytes of a valid configuration.
         unsafe {
@@ -99,7 +99,7 @@ impl Ready {
     ///
     /// When `left` and `right` are not of as many steps.
     #[inline(always)]
-    pub fn multiply<const N: usize>(&self, left: &[Tile], right: &[Row], out: &mut Sums) {
+    pub(super) fn multiply<const N: usize>(&self, left: &[Tile], right: &[Row], out: &mut Sums) {
         let steps = right.len() / SIDE;
         assert!(
             steps > 0 && right.len() == steps * SIDE && left.len() == steps * TALL,

@@ -119,7 +119,7 @@ impl<const ACT: bool> Finish for Single<'_, ACT> {
             scales: None,
             out: &mut self.out.block_mut(block)[outputs],
         };
-        for i in 0..outputs.len() {
+        for i in 0..outputs.out.len() {
             let mut row = [v4.splat_f32s(0.0); N];
             for (v, sum) in row.iter_mut().enumerate() {
                 *sum = v4.add_f32s(vector::<V4>(&sums[i], v), outputs.start(v4, i, v));
