@@ -141,7 +141,7 @@ impl Kernels {
     /// # Panics
     ///
     /// When the layer is laid out for tiles and there are none.
-    fn tiles_of<'a>(self, layer: &'a Linear) -> Option<(Tiles, &'a [Tile])> {
+    fn tiles_of(self, layer: &Linear) -> Option<(Tiles, &[Tile])> {
         let weights = layer.tiles()?;
         assert!(self.tiles.is_some(), "laid out for another instruction set");
         Some((self.tiles?, weights))

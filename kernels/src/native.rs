@@ -105,7 +105,10 @@ impl Native {
     #[expect(unsafe_code, reason = "the instruction has no safe face yet")]
     pub fn rounded(self, first: f32x16, second: f32x16) -> f32x16 {
         // SAFETY: as above.
-        unsafe { transmute(_mm512_cvtne2ps_pbh(transmute(second), transmute(first))) }
+        unsafe {
+            let (first, second) = (transmute_copy(&first), transmute_copy(&second));
+            transmute_copy(&_mm512_cvtne2ps_pbh(second, first))
+        }
     }
 
     /// Runs the work with these instructions.

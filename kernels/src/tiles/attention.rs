@@ -1,6 +1,11 @@
 //! Attention of one window by tiles. Keys are one factor of the scores, and features of the values one of the
 //! averages; queries, and the weights of all tokens, lie as they do elsewhere.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "counted loops of constant length are what becomes registers"
+)]
+
 use std::arch::x86_64::__m512;
 
 use bytemuck::Zeroable;

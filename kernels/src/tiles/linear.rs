@@ -1,5 +1,10 @@
 //! Linear layers by tiles.
 
+#![expect(
+    clippy::needless_range_loop,
+    reason = "counted loops of constant length are what becomes registers"
+)]
+
 use std::ops::Range;
 
 use bytemuck::Zeroable;
