@@ -3,7 +3,7 @@
 //!
 //! Every token keeps to its own lane, and each number comes from the same operations in the same
 //! order whatever its lane, its neighbours and the width of the registers: a result does not depend,
-//! to the last bit, on the batch that it was computed in, nor (but for [tiles](super::tiles)) on the instruction
+//! to the last bit, on the batch that it was computed in, nor (but for `tiles`) on the instruction
 //! set.
 
 #![expect(

@@ -52,7 +52,7 @@ mod there {
             fits.then(|| linear::laid_out(weight, inputs, outputs))
         }
 
-        /// A linear layer with these weights, as [`crate::kernel::Kernels::linear`] has it.
+        /// A linear layer with these weights, as `Kernels::linear` has it.
         pub fn linear(
             self,
             layer: &Linear,
