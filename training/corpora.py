@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import json
 import re
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -33,6 +34,8 @@ class Sentence:
     # (start, end, sentiment, group): mentions of one party share a group.
     mentions: list[tuple[int, int, int, int]] = field(default_factory=list)
     tagged: bool = False
+    # The type that another annotator gave it, where that is another.
+    doubt: int | None = None
     # In place of labels, or beside them.
     soft: Soft | None = None
     labelled: bool = True
@@ -76,11 +79,11 @@ def newsroom(path: Path) -> list[Article]:
     return articles
 
 
-def annotated(labels: Path, texts: Path) -> list[Article]:
+def annotated(labels: Path, texts: Iterable[dict]) -> list[Article]:
     """Labels kept apart from the texts that they are of (`training/labels/README.md`)."""
     wanted = {row["id"]: row["sentences"] for row in _lines(labels)}
     articles = []
-    for row in _lines(texts):
+    for row in texts:
         if row["id"] not in wanted:
             continue
         sentences = []
@@ -91,11 +94,13 @@ def annotated(labels: Path, texts: Path) -> list[Article]:
                 (a, b, SENTIMENTS.index(sentiment), groups.setdefault(text[a:b].casefold(), len(groups)))
                 for a, b, sentiment in found
             ]
+            first, *other = (TYPES.index(k) for k in ([kind] if isinstance(kind, str) else kind))
+            doubt = other[0] if other else None
             speaker = speaker and tuple(speaker)
-            sentences.append(Sentence(text, TYPES.index(kind), speaker, mentions, tagged=True))
+            sentences.append(Sentence(text, first, speaker, mentions, tagged=True, doubt=doubt))
         articles.append(Article(row["id"], row["headline"], sentences))
     if wanted:
-        raise SystemExit(f"{labels}: {len(wanted)} articles are not in {texts}, {min(wanted)} for one")
+        raise SystemExit(f"{labels}: {len(wanted)} articles are not in its corpus, {min(wanted)} for one")
     return articles
 
 
@@ -111,6 +116,44 @@ def without(articles: list[Article], others: list[Article]) -> list[Article]:
         return not any(u in text for u in unwanted)
 
     return [a for a in articles if clean(a)]
+
+
+def worldwide(path: Path) -> list[dict]:
+    """Worldwide newswire as articles, `{"id", "headline", "text"}`: a paragraph a line, its words joined again."""
+    with gzip.open(path, "rt", encoding="utf-8") as file:
+        documents = file.read().split("-DOCSTART-\t")[1:]
+    found = []
+    for document in documents:
+        name, _address, *paragraphs = document.split("\n\n")
+        words = [[row.split("\t")[0] for row in p.split("\n") if row] for p in paragraphs]
+        text = "\n".join(joined(w) for w in words if w)
+        found.append({"id": name.strip().removesuffix(".txt.tsv"), "headline": None, "text": text})
+    return found
+
+
+# What follows an apostrophe within a word.
+_CLITICS = ("s", "t", "re", "ve", "ll", "d", "m")
+
+
+def joined(words: list[str]) -> str:
+    """A line of the words that a tokenizer cut it into. What it made of " - " and of "-" cannot be told apart: between
+    words both are taken for hyphens."""
+    text, quoted, tight = "", False, True
+    for i, word in enumerate(words):
+        before, after = words[i - 1] if i else "", words[i + 1] if i + 1 < len(words) else ""
+        opens, closes = word in "([{“‘$£€#@", word in ",.;:!?)]}”’'%…" or word[1:] in _CLITICS and word[0] in "'’"
+        closes |= word in ("n't", "n’t")
+        if word == '"':
+            opens, closes, quoted = not quoted, quoted, not quoted
+        inside = word in "-/" and before[-1:].isalnum() and after[:1].isalnum()
+        if not (tight or closes or inside):
+            text += " "
+        text += word
+        tight = opens or inside or (word in "'’" and after.lower() in _CLITICS)
+        # Initials, and the thousands of a figure.
+        tight |= word == "." and len(before) == len(after) == 1 and (before + after).isupper()
+        tight |= word in ",." and before.isdigit() and after.isdigit() and len(after) == 3
+    return text
 
 
 def newsmtsc(path: Path) -> list[Article]:
@@ -171,8 +214,8 @@ def labelled(path: Path) -> list[Article]:
 
 
 def training_sets(data: Path, extra: list[str], labels: list[Path]) -> dict[str, list[Article]]:
-    """What the default model is trained on, by the names of the corpora. Of `labels` what holds a sentence
-    of NewsMTSC's dev sets is left out."""
+    """What the default model is trained on, by the names of the corpora. The file of `labels` has the name of
+    its own, `allsides-2.jsonl.gz` as `allsides.jsonl.gz`; what holds a sentence of NewsMTSC's dev sets is left out."""
     sets = {
         "newsroom": newsroom(data / "newsroom/train.jsonl"),
         "newsmtsc": newsmtsc(data / "newsmtsc/train.jsonl"),
@@ -181,9 +224,15 @@ def training_sets(data: Path, extra: list[str], labels: list[Path]) -> dict[str,
         sets["newstsc"] = newstsc(data / "newstsc")
     if "dse" in extra:
         sets["dse"] = dse(data / "dse/train.targets.jsonl")
-    if labels:
-        texts = data / "articles/allsides.jsonl.gz"
-        sets["allsides"] = unseen([a for path in labels for a in annotated(path, texts)], data)
+    texts = {
+        "allsides": lambda: _lines(data / "articles/allsides.jsonl.gz"),
+        "worldwide": lambda: worldwide(data / "worldwide/all.conll.gz"),
+    }
+    for path in labels:
+        corpus = path.name.split(".")[0].split("-")[0]
+        if corpus not in texts:
+            raise SystemExit(f"{path}: labels of allsides or worldwide by their name, not of {corpus}")
+        sets.setdefault(corpus, []).extend(unseen(annotated(path, texts[corpus]()), data))
     return sets
 
 

@@ -175,6 +175,8 @@ def items_of(
             item.sentences.append((first, end))
             item.places.append((bucket(index), bucket(count - 1 - index)))
             kind = [NONE] * 5 if sentence.type is None else one_hot(sentence.type, 5)
+            if sentence.doubt is not None:
+                kind[sentence.type] = kind[sentence.doubt] = 0.5
             sentiments = [one_hot(label, 3, smoothing) for _, _, label, _ in sentence.mentions]
             party, speaker = item.party[first:end], item.speaker[first:end]
             if sentence.tagged:

@@ -131,8 +131,8 @@ def parse() -> argparse.Namespace:
     add("--articles", type=int, default=None, help="train on the first N articles only")
     add("--unfreeze", action="store_true", help="train the word embeddings too")
     add("--labels", type=Path, nargs="*", default=[],
-        help="labels of articles of DATA/articles/allsides.jsonl.gz; those that hold a sentence of NewsMTSC's dev sets "
-        "are left out")
+        help="labels of articles of DATA/articles/allsides.jsonl.gz or, where so named, of DATA/worldwide; those that "
+        "hold a sentence of NewsMTSC's dev sets are left out")
     add("--soft", type=Path, default=None, help="articles that a teacher labelled (label.py)")
     add("--taught", type=Path, default=None,
         help="what a teacher says of the corpora of --data and of --labels (label.py --data)")
@@ -167,7 +167,7 @@ def parse() -> argparse.Namespace:
     options.type_weights = torch.tensor([1.0, 0.85, 1.5, 1.2, 1.0])
     rare, even = [1.3, 0.8, 1.9], [1.0, 1.0, 1.1]
     options.sentiment_weights = {"newsroom": rare, "newsmtsc": even, "newstsc": rare, "dse": rare,
-                                 "allsides": rare, "soft": rare}
+                                 "allsides": rare, "worldwide": rare, "soft": rare}
     return options
 
 
