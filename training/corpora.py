@@ -11,6 +11,8 @@ from pathlib import Path
 
 TYPES = ("quote", "background", "reaction", "boilerplate", "report")
 SENTIMENTS = ("negative", "neutral", "positive")
+# Corpora whose sentences stand alone.
+ALONE = ("newsmtsc", "newstsc", "dse")
 _POLARITY = {2.0: 0, 4.0: 1, 6.0: 2}
 
 
@@ -137,7 +139,7 @@ _CLITICS = ("s", "t", "re", "ve", "ll", "d", "m")
 
 def joined(words: list[str]) -> str:
     """A line of the words that a tokenizer cut it into. What it made of " - " and of "-" cannot be told apart: between
-    words both are taken for hyphens."""
+    words both are taken for hyphens. Offsets in `labels/worldwide.jsonl.gz` are of what this returns."""
     text, quoted, tight = "", False, True
     for i, word in enumerate(words):
         before, after = words[i - 1] if i else "", words[i + 1] if i + 1 < len(words) else ""

@@ -89,7 +89,7 @@ def main() -> None:
         sets = corpora.training_sets(options.data, options.extra, options.labels)
     with gzip.open(options.out, "wt", encoding="utf-8") as out:
         for corpus, articles in sets.items():
-            together = TOGETHER if find or corpus in ("newsroom", "allsides", "worldwide") else TOGETHER_ALONE
+            together = TOGETHER_ALONE if corpus in corpora.ALONE else TOGETHER
             for low in range(0, len(articles), together):
                 docs = tokenize_articles(tokenizer, articles[low : low + together])
                 answers = predict(model, tokenizer, docs, shape, find=find, bf16=options.bf16)

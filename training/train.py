@@ -30,9 +30,6 @@ from network import Copydesk, segment_mean, sentiment_logits
 from teacher import Mpnet
 from windows import Shape, load_tokenizer
 
-# Corpora whose sentences stand alone.
-ALONE = ("newsmtsc", "newstsc", "dse")
-
 
 def loss_of(logits: torch.Tensor, targets: torch.Tensor, weights=None, smoothing=0.0):
     """Mean cross-entropy against distributions [rows, classes]; a row without one is left out.
@@ -226,7 +223,7 @@ def main() -> None:
         rng = random.Random(options.seed * 1000 + epoch)
         batches = []
         for corpus, docs in train.items():
-            smoothing = options.alone_smoothing if corpus in ALONE else 0.0
+            smoothing = options.alone_smoothing if corpus in corpora.ALONE else 0.0
             items = [
                 i
                 for d in docs
