@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -115,6 +115,15 @@ def disturbed(tokenizer, doc: Tokenized, rng: random.Random, disturb: bool) -> T
         stop = tokenizer.token_to_id(".")
         sentences = [without_last_stop(s, stop) for s in sentences]
     return Tokenized(doc.article, headline, sentences)
+
+
+def hidden(tokenizer, item: Item, rng: random.Random, share: float) -> Item:
+    """Every other window with about `share` of its tokens as [MASK], their cases left as they are."""
+    if not share or rng.random() < 0.5:
+        return item
+    mask, keep = tokenizer.token_to_id("[MASK]"), [tokenizer.token_to_id(n) for n in ("[CLS]", "[SEP]")]
+    ids = [i if i in keep or rng.random() >= share else mask for i in item.ids]
+    return replace(item, ids=ids)
 
 
 def pieces_of(doc: Tokenized, rng: random.Random, share: float) -> list[Tokenized]:

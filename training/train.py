@@ -25,7 +25,7 @@ import corpora
 from calibration import temperatures
 from evaluate import dev_figures, summary
 from export import Card, export, weights_of
-from items import NONE, Item, Tokenized, batches_of, items_of, pieces_of, tokenize_articles
+from items import NONE, Item, Tokenized, batches_of, hidden, items_of, pieces_of, tokenize_articles
 from network import Copydesk, segment_mean, sentiment_logits
 from teacher import Mpnet
 from windows import Shape, load_tokenizer
@@ -126,6 +126,7 @@ def parse() -> argparse.Namespace:
     add("--smoothing", type=float, default=0.0)
     add("--extra", nargs="*", default=["newstsc"], choices=["newstsc", "dse"])
     add("--articles", type=int, default=None, help="train on the first N articles only")
+    add("--repeat", nargs="*", default=[], metavar="CORPUS=N", help="corpora that an epoch meets more than once")
     add("--unfreeze", action="store_true", help="train the word embeddings too")
     add("--labels", type=Path, nargs="*", default=[],
         help="labels of articles of DATA/articles/allsides.jsonl.gz or, where so named, of DATA/worldwide; those that "
@@ -139,6 +140,8 @@ def parse() -> argparse.Namespace:
         help="with --init: write SHARE of the trained weights and the rest of those it started from")
     add("--disturb", action="store_true",
         help="now and then headlines in capitals and sentences without their stops")
+    add("--mask", type=float, default=0.0,
+        help="share of the tokens that are hidden, in half of the windows: what a run learns of them must hold without")
     add("--pieces", type=float, default=0.0,
         help="share of the articles that are cut into texts of one to eight sentences")
     add("--alone-smoothing", type=float, default=0.0,
@@ -221,18 +224,22 @@ def main() -> None:
 
     def epoch_batches(epoch: int) -> list[list[Item]]:
         rng = random.Random(options.seed * 1000 + epoch)
+        repeat = dict(each.split("=") for each in options.repeat)
         batches = []
         for corpus, docs in train.items():
             smoothing = options.alone_smoothing if corpus in corpora.ALONE else 0.0
             items = [
                 i
-                for d in docs
+                for d in docs * int(repeat.pop(corpus, 1))
                 for p in pieces_of(d, rng, options.pieces)
                 for i in items_of(
                     tokenizer, p, shape, rng, corpus, options.disturb, smoothing, options.share
                 )
             ]
+            items = [hidden(tokenizer, i, rng, options.mask) for i in items]
             batches += batches_of(items, options.batch_tokens, rng)
+        if repeat:
+            raise SystemExit(f"--repeat {min(repeat)}: no such corpus, there are {', '.join(train)}")
         rng.shuffle(batches)
         return batches
 
