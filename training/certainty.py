@@ -19,12 +19,12 @@ import numpy as np
 import corpora
 import metrics
 from calibration import samples_of
-from evaluate import evaluate_newsroom
+from evaluate import figures_of, tally
 from export import load
 from items import tokenize_articles
 from predict import predict
 
-# The figures that intervals are given of, by where `evaluate_newsroom` has them.
+# The figures that intervals are given of, by where `figures_of` has them.
 FIGURES = {
     "type, macro-F1": lambda f: f["type_macro_f1"],
     "reaction, F1": lambda f: f["type"]["reaction"]["f1"],
@@ -37,9 +37,9 @@ FIGURES = {
 def bootstrap(docs, answers, draws: int, rng: np.random.Generator) -> dict[str, np.ndarray]:
     """Each figure of `draws` samples of the articles, as many as there are."""
     found: dict[str, list[float]] = {name: [] for name in FIGURES}
+    tallies = [tally(doc, rows) for doc, rows in zip(docs, answers)]
     for _ in range(draws):
-        chosen = rng.integers(len(docs), size=len(docs))
-        figures = evaluate_newsroom([docs[i] for i in chosen], [answers[i] for i in chosen])
+        figures = figures_of([tallies[i] for i in rng.integers(len(tallies), size=len(tallies))])
         for name, pick in FIGURES.items():
             found[name].append(pick(figures))
     return {name: np.array(values) for name, values in found.items()}

@@ -3,54 +3,68 @@
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, field
 
 import numpy as np
 
 import corpora
 import decode
 import metrics
-from items import in_pieces
+from items import Tokenized, in_pieces
 from predict import pooled_sentiment, predict, word_span
 
 
-def evaluate_newsroom(docs, answers) -> dict:
-    types, types_hat = [], []
-    party, party_hat, speaker, speaker_hat = set(), set(), set(), set()
-    logits, labels = [], []
-    for d, (doc, rows) in enumerate(zip(docs, answers)):
-        for i, (sentence, tokens, row) in enumerate(zip(doc.article.sentences, doc.sentences, rows)):
-            party |= {(d, i, m[0], m[1]) for m in sentence.mentions}
-            if sentence.speaker:
-                speaker.add((d, i, *sentence.speaker))
-            if row is None:
-                continue
-            types.append(sentence.type)
+@dataclass
+class Tally:
+    """What an article adds to the figures: labels and answers, and counts of spans (right, answered, labelled)."""
+
+    types: list[int] = field(default_factory=list)
+    types_hat: list[int] = field(default_factory=list)
+    sentiments: list[int] = field(default_factory=list)
+    sentiments_hat: list[int] = field(default_factory=list)
+    party: np.ndarray = field(default_factory=lambda: np.zeros(3, int))
+    speaker: np.ndarray = field(default_factory=lambda: np.zeros(3, int))
+
+
+def spans_counted(found: set, labelled: set) -> np.ndarray:
+    return np.array([len(found & labelled), len(found), len(labelled)])
+
+
+def tally(doc: Tokenized, rows: list[dict | None]) -> Tally:
+    out = Tally()
+    for sentence, tokens, row in zip(doc.article.sentences, doc.sentences, rows):
+        parties, speakers = set(), set()
+        if row is not None:
             guess = int(row["type"].argmax())
-            types_hat.append(guess)
-            party_hat |= {(d, i, *word_span(tokens, *s)) for s in decode.spans(row["party"])}
-            if guess in (0, 2):
-                found = decode.best_span(row["speaker"])
-                if found:
-                    speaker_hat.add((d, i, *word_span(tokens, *found)))
-            more, gold = pooled_sentiment(row)
-            logits += more
-            labels += gold
-    s = np.array(logits)
+            out.types.append(sentence.type)
+            out.types_hat.append(guess)
+            parties = {word_span(tokens, *s) for s in decode.spans(row["party"])}
+            found = decode.best_span(row["speaker"]) if guess in (0, 2) else None
+            speakers = {word_span(tokens, *found)} if found else set()
+            logits, gold = pooled_sentiment(row)
+            out.sentiments += gold
+            out.sentiments_hat += [int(each.argmax()) for each in logits]
+        out.party += spans_counted(parties, {m[:2] for m in sentence.mentions})
+        out.speaker += spans_counted(speakers, {sentence.speaker} if sentence.speaker else set())
+    return out
+
+
+def figures_of(tallies: list[Tally]) -> dict:
+    every = lambda pick: [x for t in tallies for x in pick(t)]
+    types = every(lambda t: t.types), every(lambda t: t.types_hat), len(corpora.TYPES)
+    sentiments = every(lambda t: t.sentiments), every(lambda t: t.sentiments_hat), len(corpora.SENTIMENTS)
     return {
-        "type_macro_f1": metrics.macro_f1(types, types_hat, 5),
-        "type": {
-            n: r for n, r in zip(corpora.TYPES, metrics.class_scores(types, types_hat, 5))
-        },
-        "party": metrics.span_f1(party, party_hat),
-        "speaker": metrics.span_f1(speaker, speaker_hat),
-        "sentiment_macro_f1": metrics.macro_f1(labels, list(s.argmax(axis=1)), 3),
-        "sentiment": {
-            n: r
-            for n, r in zip(
-                corpora.SENTIMENTS, metrics.class_scores(labels, list(s.argmax(axis=1)), 3)
-            )
-        },
+        "type_macro_f1": metrics.macro_f1(*types),
+        "type": dict(zip(corpora.TYPES, metrics.class_scores(*types))),
+        "party": metrics.span_f1(*(int(n) for n in sum(t.party for t in tallies))),
+        "speaker": metrics.span_f1(*(int(n) for n in sum(t.speaker for t in tallies))),
+        "sentiment_macro_f1": metrics.macro_f1(*sentiments),
+        "sentiment": dict(zip(corpora.SENTIMENTS, metrics.class_scores(*sentiments))),
     }
+
+
+def evaluate_newsroom(docs, answers) -> dict:
+    return figures_of([tally(doc, rows) for doc, rows in zip(docs, answers)])
 
 
 def evaluate_sentiment(answers) -> float:

@@ -21,12 +21,11 @@ def macro_f1(gold: list[int], predicted: list[int], classes: int) -> float:
     return float(np.mean([r["f1"] for r in class_scores(gold, predicted, classes)]))
 
 
-def span_f1(gold: set, predicted: set) -> dict:
-    hit = len(gold & predicted)
-    precision = hit / len(predicted) if predicted else 0.0
-    recall = hit / len(gold) if gold else 0.0
-    f1 = 2 * hit / (len(gold) + len(predicted)) if gold or predicted else 0.0
-    return {"precision": precision, "recall": recall, "f1": f1, "support": len(gold)}
+def span_f1(hit: int, predicted: int, gold: int) -> dict:
+    precision = hit / predicted if predicted else 0.0
+    recall = hit / gold if gold else 0.0
+    f1 = 2 * hit / (gold + predicted) if gold or predicted else 0.0
+    return {"precision": precision, "recall": recall, "f1": f1, "support": gold}
 
 
 def expected_calibration_error(scores: np.ndarray, gold: np.ndarray, bins: int = 15) -> float:
