@@ -199,8 +199,10 @@ def test_an_article_for_which_there_is_no_room_in_time_costs_only_itself(
     with Client(server.url, timeout=1.0) as client:
         outcomes = list(client.classify_all(articles))
     assert [o.article_id for o in outcomes] == [a.id for a in articles]
-    reasons = {o.error.reason for o in outcomes if isinstance(o, Failure)}
-    assert "QUEUE_FULL" in reasons and reasons <= {"QUEUE_FULL", "DEADLINE_EXCEEDED"}
+    errors = [o.error for o in outcomes if isinstance(o, Failure)]
+    assert "QUEUE_FULL" in {e.reason for e in errors}
+    # A deadline that passes is told by whichever side sees it first, and only the server gives a reason.
+    assert all(e.reason == "QUEUE_FULL" or e.code is grpc.StatusCode.DEADLINE_EXCEEDED for e in errors)
 
 
 def test_the_model_tells_itself_and_its_limits(client: Client, server: Server) -> None:
