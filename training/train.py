@@ -101,6 +101,13 @@ def optimizer_of(model: Copydesk, options) -> torch.optim.AdamW:
     )
 
 
+def times(text: str) -> tuple[str, int]:
+    corpus, _, count = text.partition("=")
+    if not count.isdecimal() or int(count) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not CORPUS=N, a name and a whole number from 1")
+    return corpus, int(count)
+
+
 def parse() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     add = parser.add_argument
@@ -126,7 +133,7 @@ def parse() -> argparse.Namespace:
     add("--smoothing", type=float, default=0.0)
     add("--extra", nargs="*", default=["newstsc"], choices=["newstsc", "dse"])
     add("--articles", type=int, default=None, help="train on the first N articles only")
-    add("--repeat", nargs="*", default=[], metavar="CORPUS=N", help="corpora that an epoch meets more than once")
+    add("--repeat", type=times, nargs="*", default=[], metavar="CORPUS=N", help="corpora that an epoch meets N times")
     add("--unfreeze", action="store_true", help="train the word embeddings too")
     add("--labels", type=Path, nargs="*", default=[],
         help="labels of articles of DATA/articles/allsides.jsonl.gz or, where so named, of DATA/worldwide; those that "
@@ -221,16 +228,19 @@ def main() -> None:
     tokenizer = load_tokenizer(str(options.tokenizer or start / "tokenizer.json"))
     load = lambda articles: tokenize_articles(tokenizer, articles)
     train, dev = own(load, options) if options.train else corpora_of(load, options)
+    for corpus, count in options.repeat:
+        if corpus not in train:
+            raise SystemExit(f"--repeat {corpus}: no such corpus, there are {', '.join(train)}")
+        train[corpus] = train[corpus] * count
 
     def epoch_batches(epoch: int) -> list[list[Item]]:
         rng = random.Random(options.seed * 1000 + epoch)
-        repeat = dict(each.split("=") for each in options.repeat)
         batches = []
         for corpus, docs in train.items():
             smoothing = options.alone_smoothing if corpus in corpora.ALONE else 0.0
             items = [
                 i
-                for d in docs * int(repeat.pop(corpus, 1))
+                for d in docs
                 for p in pieces_of(d, rng, options.pieces)
                 for i in items_of(
                     tokenizer, p, shape, rng, corpus, options.disturb, smoothing, options.share
@@ -238,8 +248,6 @@ def main() -> None:
             ]
             items = [hidden(tokenizer, i, rng, options.mask) for i in items]
             batches += batches_of(items, options.batch_tokens, rng)
-        if repeat:
-            raise SystemExit(f"--repeat {min(repeat)}: no such corpus, there are {', '.join(train)}")
         rng.shuffle(batches)
         return batches
 
