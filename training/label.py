@@ -50,6 +50,7 @@ def parse() -> argparse.Namespace:
     add("--labels", type=Path, nargs="*", default=[], help="as `train.py --labels`")
     add("--extra", nargs="*", default=["newstsc"], choices=["newstsc", "dse"], help="as `train.py`")
     add("--window-tokens", type=int, default=256, help="the teacher's, as it was trained")
+    add("--only", nargs="+", help="with --data: of the corpora those of these names")
     add("--limit", type=int, default=None)
     add("--out", type=Path, required=True)
     add("--bf16", action="store_true")
@@ -62,8 +63,8 @@ def parse() -> argparse.Namespace:
         parser.error("name --articles or --data")
     if options.limit is not None and options.data:
         parser.error("--limit goes with --articles")
-    if options.labels and not options.data:
-        parser.error("--labels goes with --data")
+    if (options.labels or options.only) and not options.data:
+        parser.error("--labels and --only go with --data")
     if options.out.suffix != ".gz":
         parser.error("--out is compressed and must end in .gz")
     return options
@@ -87,6 +88,9 @@ def main() -> None:
         sets = {None: corpora.articles(options.articles, options.limit)}
     else:
         sets = corpora.training_sets(options.data, options.extra, options.labels)
+        if unknown := set(options.only or ()) - set(sets):
+            raise SystemExit(f"--only {min(unknown)}: no such corpus, there are {', '.join(sets)}")
+        sets = {name: sets[name] for name in options.only or sets}
     with gzip.open(options.out, "wt", encoding="utf-8") as out:
         for corpus, articles in sets.items():
             together = TOGETHER_ALONE if corpus in corpora.ALONE else TOGETHER

@@ -106,13 +106,21 @@ class Copydesk(nn.Module):
             attention_probs_dropout_prob=0.0,
         )
         widen_token_types(encoder)
-        return Copydesk(encoder)
+        model = Copydesk(encoder)
+        model.freeze(frozen_layers)
+        return model
 
     @staticmethod
     def from_config(config: dict) -> Copydesk:
         keep = {k: v for k, v in config.items() if k != "copydesk"}
         bert = BertConfig(**keep, attn_implementation="sdpa")
         return Copydesk(BertModel(bert, add_pooling_layer=False))
+
+    def freeze(self, layers: int) -> None:
+        """Leaves the first `layers` of a BERT and its embeddings as they are; nothing, if 0."""
+        below = [self.encoder.embeddings, *self.encoder.encoder.layer[:layers]] if layers else []
+        for module in below:
+            module.requires_grad_(False)
 
     def states(self, ids: torch.Tensor, cases: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
         if isinstance(self.encoder, Mpnet):

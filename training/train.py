@@ -124,7 +124,7 @@ def parse() -> argparse.Namespace:
     add("--revision", default="1")
     add("--work", type=Path, default=Path("work"), help="checkpoints and logs")
     add("--seed", type=int, default=1)
-    add("--epochs", type=int, default=4)
+    add("--epochs", type=float, default=4, help="0.8: one, left after four fifths of its batches")
     add("--rate", type=float, default=2e-4)
     add("--head-rate", type=float, default=1e-3)
     add("--decay", type=float, default=0.01)
@@ -153,7 +153,7 @@ def parse() -> argparse.Namespace:
         help="share of the articles that are cut into texts of one to eight sentences")
     add("--alone-smoothing", type=float, default=0.0,
         help="label smoothing of the sentiment of sentences that stand alone")
-    add("--freeze", type=int, default=0, help="leave the first N layers of a teacher as they are")
+    add("--freeze", type=int, default=0, help="leave the embeddings and the first N layers as they are")
     add("--bf16", action="store_true",
         help="pays on processors that multiply bf16 (AMX, AVX512-BF16); elsewhere it is 25 times slower")
     add("--threads", type=int, default=2)
@@ -254,6 +254,7 @@ def main() -> None:
     if options.init:
         model = Copydesk.from_config(description)
         model.load_state_dict(weights_of(options.init))
+        model.freeze(options.freeze)
         base_name = description["copydesk"]["base_model"]
     else:
         model = Copydesk.from_base(str(options.base), options.freeze)
@@ -285,9 +286,9 @@ def main() -> None:
 
     weights = {"type": 1.0, "party": 2.0, "speaker": 1.5, "sentiment": 1.0}
     figures: dict = {}
-    while epoch < options.epochs:
+    while step < total and epoch < options.epochs:
         batches, began, seen, sums = epoch_batches(epoch), time.time(), 0, {}
-        for number, batch in enumerate(batches[done:], done):
+        for number, batch in enumerate(batches[done : done + total - step], done):
             model.train()
             parts = losses(model, batch, options)
             loss = sum(weights[n] * v for n, v in parts.items())

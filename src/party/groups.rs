@@ -2,8 +2,9 @@
 //! among the parties that a caller named.
 //!
 //! A name belongs to a party that has the same name already, without regard to case, possessives
-//! and "the"; the letters of its words ("WHO") or the words of its letters; the same name less
-//! "Inc" and the like; or, for persons, the surname, or the given name alone. Where several
+//! and "the"; another that everyone knows it by ("Britain"); the letters of its words ("WHO") or the
+//! words of its letters; the same name less "Inc" and the like; or, for persons, the surname, or the
+//! given name alone, and "Bill" where "William" stood. Where several
 //! could be meant, it is the one whose full name came last, as writers have it; a short name then
 //! keeps to the party that it was first used for. "Jr" is another person than one who was named
 //! without it before, and leaves that one the surname.
@@ -173,11 +174,13 @@ impl Name {
         }
     }
 
+    /// What the whole name is known by: its letters or words, or those of the name that is used for it here.
     fn key(&self) -> String {
-        match &self.acronym {
+        let key = match &self.acronym {
             Some(letters) => letters.clone(),
             None => self.words.join(" "),
-        }
+        };
+        words::known_as(&key).map_or(key, str::to_owned)
     }
 
     /// The words less those that only say what kind of company it is.
@@ -194,11 +197,13 @@ impl Name {
         }
     }
 
-    /// First and last word of a person's full name: middle names come and go.
+    /// First and last word of a person's full name: middle names come and go. Of short forms of a given name
+    /// the long one.
     fn ends(&self) -> Option<(String, String)> {
         let personal = self.personal();
         let (first, last) = (personal.first()?, personal.last()?);
-        (self.person && personal.len() > 1).then(|| (first.clone(), last.clone()))
+        let first = words::long_form(first).unwrap_or(first);
+        (self.person && personal.len() > 1).then(|| (first.to_owned(), last.clone()))
     }
 
     /// "jr" or "sr", where the name is else that of a parent or a child.
@@ -331,7 +336,7 @@ impl Index {
             return party;
         }
         let by = |map: &HashMap<String, Option<usize>>, key: &str| map.get(key).copied().flatten();
-        if let Some(letters) = &name.acronym {
+        if let Some(letters) = name.acronym.as_ref().filter(|l| **l == key) {
             return by(&self.initials, letters);
         }
         let mut expanded = name.initials.iter();
@@ -357,7 +362,7 @@ impl Index {
                 },
             };
         }
-        if words::place(&key) {
+        if words::place(&name.words.join(" ")) {
             return None;
         }
         let key = name.personal().join(" ");
@@ -422,15 +427,18 @@ impl Index {
                         clash,
                     );
                 }
+                // "Bill Barr" leads from "Bill", not from "William".
+                let given = personal[0].clone();
                 self.single.remove(&last);
-                self.single.remove(&first);
-                put(&mut self.given, first, party, clash);
+                self.single.remove(&given);
+                put(&mut self.given, given, party, clash);
             }
             // A word that already is part of a full name waits for no other.
             None if name.words.len() == 1 && name.acronym.is_none() => {
-                let claimed = self.surnames.contains_key(&key) || self.given.contains_key(&key);
-                if !claimed && !words::place(&key) {
-                    self.single.insert(key, party);
+                let word = &name.words[0];
+                let claimed = self.surnames.contains_key(word) || self.given.contains_key(word);
+                if !claimed && !words::place(word) {
+                    self.single.insert(word.clone(), party);
                 }
             }
             None => {}

@@ -111,6 +111,17 @@ fn mentions_of_one_party_come_together() {
     together(&["Kessler Marine GmbH", "Kessler"]);
     together(&["the Kremlin", "Kremlin"]);
     together(&["Democrats", "Democrats'"]);
+    together(&["William Barr", "Bill Barr", "Barr", "William P. Barr"]);
+    together(&["Bob Corker", "Corker", "Robert Corker", "Bob"]);
+    together(&["Britain", "the United Kingdom", "the UK", "U.K."]);
+    together(&["America", "the United States", "U.S.", "USA"]);
+    together(&[
+        "Islamic State",
+        "ISIS",
+        "ISIL",
+        "the Islamic State of Iraq and Syria",
+    ]);
+    together(&["Islamic State group", "ISIS"]);
 }
 
 #[test]

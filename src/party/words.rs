@@ -40,6 +40,126 @@ pub(super) fn place(word: &str) -> bool {
     PLACES.binary_search(&word).is_ok()
 }
 
+/// The name that is used here for a state or movement that has several which share no word, by its words or letters in
+/// lower case.
+pub(super) fn known_as(name: &str) -> Option<&'static str> {
+    second(&KNOWN_AS, name)
+}
+
+/// The given name that a short form stands for in most cases, so that "Bill" and "William" with one surname are one person.
+pub(super) fn long_form(given: &str) -> Option<&'static str> {
+    second(&LONG_FORMS, given)
+}
+
+fn second(pairs: &[(&str, &'static str)], first: &str) -> Option<&'static str> {
+    let at = pairs.binary_search_by_key(&first, |pair| pair.0).ok()?;
+    Some(pairs[at].1)
+}
+
+/// Sorted.
+const KNOWN_AS: [(&str, &str); 29] = [
+    ("america", "united states"),
+    ("britain", "united kingdom"),
+    ("burma", "myanmar"),
+    ("cote d'ivoire", "ivory coast"),
+    ("czechia", "czech republic"),
+    ("côte d'ivoire", "ivory coast"),
+    ("daesh", "islamic state"),
+    ("democratic people's republic of korea", "north korea"),
+    ("dprk", "north korea"),
+    ("gop", "republican party"),
+    ("great britain", "united kingdom"),
+    ("holland", "netherlands"),
+    ("isil", "islamic state"),
+    ("isis", "islamic state"),
+    ("islamic state in iraq and syria", "islamic state"),
+    ("islamic state in iraq and the levant", "islamic state"),
+    ("islamic state of iraq and syria", "islamic state"),
+    ("islamic state of iraq and the levant", "islamic state"),
+    ("people's republic of china", "china"),
+    ("prc", "china"),
+    ("republic of korea", "south korea"),
+    ("russian federation", "russia"),
+    ("swaziland", "eswatini"),
+    ("turkiye", "turkey"),
+    ("türkiye", "turkey"),
+    ("uk", "united kingdom"),
+    ("united states of america", "united states"),
+    ("us", "united states"),
+    ("usa", "united states"),
+];
+
+/// Sorted; no short form is a long one.
+const LONG_FORMS: [(&str, &str); 67] = [
+    ("abe", "abraham"),
+    ("andy", "andrew"),
+    ("barney", "bernard"),
+    ("becky", "rebecca"),
+    ("ben", "benjamin"),
+    ("bernie", "bernard"),
+    ("beth", "elizabeth"),
+    ("betsy", "elizabeth"),
+    ("bill", "william"),
+    ("billy", "william"),
+    ("bob", "robert"),
+    ("bobby", "robert"),
+    ("charlie", "charles"),
+    ("chris", "christopher"),
+    ("chuck", "charles"),
+    ("cindy", "cynthia"),
+    ("dan", "daniel"),
+    ("danny", "daniel"),
+    ("dave", "david"),
+    ("debbie", "deborah"),
+    ("dick", "richard"),
+    ("don", "donald"),
+    ("doug", "douglas"),
+    ("ed", "edward"),
+    ("eddie", "edward"),
+    ("fred", "frederick"),
+    ("greg", "gregory"),
+    ("jeff", "jeffrey"),
+    ("jim", "james"),
+    ("jimmy", "james"),
+    ("joe", "joseph"),
+    ("jon", "jonathan"),
+    ("josh", "joshua"),
+    ("kate", "katherine"),
+    ("kathy", "katherine"),
+    ("ken", "kenneth"),
+    ("larry", "lawrence"),
+    ("liz", "elizabeth"),
+    ("maggie", "margaret"),
+    ("matt", "matthew"),
+    ("mick", "michael"),
+    ("mike", "michael"),
+    ("mitch", "mitchell"),
+    ("nick", "nicholas"),
+    ("pam", "pamela"),
+    ("pat", "patrick"),
+    ("pete", "peter"),
+    ("phil", "philip"),
+    ("ray", "raymond"),
+    ("rick", "richard"),
+    ("rob", "robert"),
+    ("ron", "ronald"),
+    ("rudy", "rudolph"),
+    ("sam", "samuel"),
+    ("stan", "stanley"),
+    ("stephen", "steven"),
+    ("steve", "steven"),
+    ("sue", "susan"),
+    ("ted", "edward"),
+    ("tim", "timothy"),
+    ("tom", "thomas"),
+    ("tommy", "thomas"),
+    ("tony", "anthony"),
+    ("vince", "vincent"),
+    ("walt", "walter"),
+    ("will", "william"),
+    ("zach", "zachary"),
+];
+
 const CORPORATE: [&str; 20] = [
     "ag",
     "co",
@@ -380,6 +500,10 @@ mod tests {
                 "{:?}",
                 list.windows(2).find(|w| w[0] > w[1])
             );
+        }
+        for pairs in [&KNOWN_AS[..], &LONG_FORMS[..]] {
+            assert!(pairs.is_sorted_by(|a, b| a.0 < b.0));
+            assert!(pairs.iter().all(|p| second(pairs, p.1).is_none()));
         }
     }
 }
