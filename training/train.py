@@ -260,7 +260,8 @@ def main() -> None:
         model = Copydesk.from_base(str(options.base), options.freeze)
         base_name = options.base_name
     optimizer = optimizer_of(model, options)
-    total = int(len(epoch_batches(0)) * options.epochs)
+    batches = epoch_batches(0)
+    total = int(len(batches) * options.epochs)
     warm = max(1, total // 10)
     schedule = torch.optim.lr_scheduler.LambdaLR(
         optimizer, lambda s: min((s + 1) / warm, max(0.0, (total - s) / max(1, total - warm)))
@@ -287,7 +288,9 @@ def main() -> None:
     weights = {"type": 1.0, "party": 2.0, "speaker": 1.5, "sentiment": 1.0}
     figures: dict = {}
     while step < total and epoch < options.epochs:
-        batches, began, seen, sums = epoch_batches(epoch), time.time(), 0, {}
+        if epoch:
+            batches = epoch_batches(epoch)
+        began, seen, sums = time.time(), 0, {}
         for number, batch in enumerate(batches[done : done + total - step], done):
             model.train()
             parts = losses(model, batch, options)
