@@ -180,7 +180,9 @@ impl Name {
             Some(letters) => letters.clone(),
             None => self.words.join(" "),
         };
-        words::known_as(&key).map_or(key, str::to_owned)
+        // "Us" is no country.
+        let known = words::known_as(&key).filter(|_| self.acronym.is_some() || key != "us");
+        known.map_or(key, str::to_owned)
     }
 
     /// The words less those that only say what kind of company it is.

@@ -144,6 +144,8 @@ fn different_parties_stay_apart() {
     apart(&["Republican National Committee", "Republican"]);
     apart(&["Manchester United", "United Airlines"]);
     apart(&["New York Times", "Financial Times"]);
+    apart(&["US", "Us"]);
+    apart(&["Netherlands", "Tom Holland"]);
 }
 
 #[test]

@@ -57,7 +57,7 @@ fn second(pairs: &[(&str, &'static str)], first: &str) -> Option<&'static str> {
 }
 
 /// Sorted.
-const KNOWN_AS: [(&str, &str); 29] = [
+const KNOWN_AS: [(&str, &str); 28] = [
     ("america", "united states"),
     ("britain", "united kingdom"),
     ("burma", "myanmar"),
@@ -69,7 +69,6 @@ const KNOWN_AS: [(&str, &str); 29] = [
     ("dprk", "north korea"),
     ("gop", "republican party"),
     ("great britain", "united kingdom"),
-    ("holland", "netherlands"),
     ("isil", "islamic state"),
     ("isis", "islamic state"),
     ("islamic state in iraq and syria", "islamic state"),
