@@ -40,8 +40,8 @@ pub(super) fn place(word: &str) -> bool {
     PLACES.binary_search(&word).is_ok()
 }
 
-/// The name that is used here for a state or movement that has several which share no word, by its words or letters in
-/// lower case.
+/// The name that is used here for a state or movement whose several names no rule would join, by its words or letters
+/// in lower case.
 pub(super) fn known_as(name: &str) -> Option<&'static str> {
     second(&KNOWN_AS, name)
 }
@@ -88,7 +88,7 @@ const KNOWN_AS: [(&str, &str); 28] = [
     ("usa", "united states"),
 ];
 
-/// Sorted; no short form is a long one.
+/// Sorted; no short form or other spelling is a long form.
 const LONG_FORMS: [(&str, &str); 67] = [
     ("abe", "abraham"),
     ("andy", "andrew"),
