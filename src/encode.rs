@@ -10,6 +10,8 @@ use std::collections::VecDeque;
 use std::ops::Range;
 use std::sync::Arc;
 
+use crate::segment::link_lists;
+
 /// Upper bounds, inclusive, of the buckets for a sentence's distance from an end of the article.
 pub const PLACE_BUCKETS: [usize; 7] = [0, 1, 2, 4, 8, 16, 32];
 
@@ -234,7 +236,8 @@ impl Encoder {
         rows.values().max().map_or(0, |&row| row as usize + 1)
     }
 
-    /// Tokenises one sentence or headline; adds no special tokens.
+    /// Tokenises one sentence or headline; adds no special tokens, and leaves out lists of related links that a
+    /// scraper left in it.
     ///
     /// # Errors
     ///
@@ -244,25 +247,33 @@ impl Encoder {
             .tokenizer
             .encode(text, false)
             .map_err(|e| TokenizerError::Failed(e.to_string()))?;
-        let ranges: Vec<Range<usize>> = encoding
-            .get_offsets()
+        let lists = link_lists(text);
+        let inside = |start, end| lists.iter().any(|l| l.start <= start && end <= l.end);
+        let kept: Vec<usize> = (0..encoding.len())
+            .filter(|&i| {
+                let (start, end) = encoding.get_offsets()[i];
+                !inside(start, end)
+            })
+            .collect();
+        let ranges: Vec<Range<usize>> = kept
             .iter()
-            .map(|&(start, end)| start..end)
+            .map(|&i| encoding.get_offsets()[i])
+            .map(|(start, end)| start..end)
             .collect();
-        let ids = encoding.get_word_ids();
-        let words: Vec<usize> = (0..ids.len())
-            .filter(|&i| i == 0 || ids[i] != ids[i - 1])
+        let of = encoding.get_word_ids();
+        let words: Vec<usize> = (0..kept.len())
+            .filter(|&i| i == 0 || of[kept[i]] != of[kept[i - 1]])
             .collect();
-        let mut cases = Vec::with_capacity(ids.len());
+        let mut cases = Vec::with_capacity(kept.len());
         for (w, &first) in words.iter().enumerate() {
-            let end = words.get(w + 1).copied().unwrap_or(ids.len());
+            let end = words.get(w + 1).copied().unwrap_or(kept.len());
             let word = text
                 .get(ranges[first].start..ranges[end - 1].end)
                 .unwrap_or_default();
             cases.resize(end, Case::of(word) as u32);
         }
         Ok(Tokens {
-            ids: encoding.get_ids().to_vec(),
+            ids: kept.iter().map(|&i| encoding.get_ids()[i]).collect(),
             cases,
             ranges,
             words,

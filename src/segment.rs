@@ -10,14 +10,17 @@
 //! A sentence ends at a run of `.`, `!`, `?` or `…` together with the closing marks and
 //! footnote numbers behind it, unless what follows goes on in lower case or the full
 //! stop belongs to an abbreviation. Quotation marks are never a shelter: a quotation of
-//! three sentences is three sentences, as newsrooms count them.
+//! three sentences is three sentences, as newsrooms count them. None ends in a list of
+//! related links that a scraper left behind a name (`links.rs`).
 //!
 //! The scan looks back and ahead by bounded amounts only, so its time is linear.
 
+mod links;
 mod words;
 
 use std::ops::Range;
 
+pub(crate) use links::link_lists;
 pub(crate) use words::is_saying;
 use words::{
     Abbreviation, abbreviation, fronts_a_time, is_determiner, is_exclaiming_name, is_numeral,
@@ -175,11 +178,17 @@ fn cut(text: &str) -> Vec<Range<usize>> {
     let mut start = 0;
     let mut past = 0;
     let mut marks = Marks::default();
+    let mut skipped = link_lists(text).into_iter().peekable();
     for (at, c) in text.char_indices() {
+        while skipped.next_if(|s| s.end <= at).is_some() {}
+        if skipped.peek().is_some_and(|s| s.contains(&at)) {
+            continue;
+        }
         if at >= past && is_terminator(c) {
             let run = Run::read(text, at, marks);
             past = run.end;
-            if run.end < text.len() && run.ends_sentence(&text[start..]) {
+            let listed = skipped.peek().is_some_and(|s| s.start == run.end);
+            if run.end < text.len() && !listed && run.ends_sentence(&text[start..]) {
                 found.push(trimmed(text, start..run.end));
                 start = run.end;
             }

@@ -145,6 +145,8 @@ def parse() -> argparse.Namespace:
     add("--init", type=Path, help="model directory to start from, in place of a base")
     add("--average", type=float, default=1.0, metavar="SHARE",
         help="with --init: write SHARE of the trained weights and the rest of those it started from")
+    add("--shrink", type=float, default=0.0, metavar="SHARE",
+        help="with --init and --base: start with the layers that are trained SHARE of the way back to the base's")
     add("--disturb", action="store_true",
         help="now and then headlines in capitals and sentences without their stops")
     add("--mask", type=float, default=0.0,
@@ -166,7 +168,9 @@ def parse() -> argparse.Namespace:
         parser.error("--soft, --taught and --labels go with the corpora of --data")
     if options.average != 1.0 and options.init is None:
         parser.error("--average goes with --init")
-    if (options.base is None) == (options.init is None):
+    if options.shrink and not (options.base and options.init):
+        parser.error("--shrink goes with --init and --base")
+    if not options.shrink and (options.base is None) == (options.init is None):
         parser.error("start from a --base or from a model directory, --init")
     if (options.out is None) != options.teacher:
         parser.error("a student is written to --out; a --teacher is not")
@@ -215,6 +219,16 @@ def average(model: Copydesk, start: dict[str, torch.Tensor], share: float) -> No
         state[name].lerp_(value, 1 - share)
 
 
+def shrink(model: Copydesk, base: str, share: float) -> None:
+    """Moves the layers that are trained part of the way back to what they were before any training, so that a
+    run does not go on from what earlier ones learnt by heart (after Ash and Adams 2020, "On warm-starting neural network training")."""
+    old = Copydesk.from_base(base).encoder.encoder.layer
+    for layer, before in zip(model.encoder.encoder.layer, old, strict=True):
+        for parameter, value in zip(layer.parameters(), before.parameters(), strict=True):
+            if parameter.requires_grad:
+                parameter.data.lerp_(value.data, share)
+
+
 def main() -> None:
     options = parse()
     torch.set_num_threads(options.threads)
@@ -255,6 +269,8 @@ def main() -> None:
         model = Copydesk.from_config(description)
         model.load_state_dict(weights_of(options.init))
         model.freeze(options.freeze)
+        if options.shrink:
+            shrink(model, str(options.base), options.shrink)
         base_name = description["copydesk"]["base_model"]
     else:
         model = Copydesk.from_base(str(options.base), options.freeze)

@@ -12,6 +12,8 @@ from dataclasses import dataclass, field
 
 from tokenizers import Tokenizer
 
+from links import link_lists
+
 # The letter case of the word a token belongs to: rows of the token-type embedding.
 CASES = ("none", "lower", "capitalised", "upper", "mixed")
 # Upper bounds (inclusive) of the buckets for a sentence's place from either end of the article.
@@ -72,16 +74,20 @@ def load_tokenizer(path: str) -> Tokenizer:
 
 
 def tokenize(tokenizer: Tokenizer, texts: list[str]) -> list[Tokens]:
+    """The tokens of each text but those of lists of related links that a scraper left in it."""
     out = []
     for text, enc in zip(texts, tokenizer.encode_batch(texts, add_special_tokens=False)):
-        words = enc.word_ids
+        lists = link_lists(text)
+        inside = lambda start, end: any(a <= start and end <= b for a, b in lists)
+        kept = [i for i, span in enumerate(enc.offsets) if not inside(*span)]
+        words, offsets = ([of[i] for i in kept] for of in (enc.word_ids, enc.offsets))
         bounds: dict[int, tuple[int, int]] = {}
-        for word, (start, end) in zip(words, enc.offsets):
+        for word, (start, end) in zip(words, offsets):
             low, high = bounds.get(word, (start, end))
             bounds[word] = (min(low, start), max(high, end))
         case = {w: case_of(text[a:b]) for w, (a, b) in bounds.items()}
         starts = [i == 0 or words[i] != words[i - 1] for i in range(len(words))]
-        out.append(Tokens(list(enc.ids), [case[w] for w in words], starts, list(enc.offsets)))
+        out.append(Tokens([enc.ids[i] for i in kept], [case[w] for w in words], starts, offsets))
     return out
 
 

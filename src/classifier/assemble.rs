@@ -228,8 +228,10 @@ impl Assembler {
                 .collect(),
             Known::Found(groups) => {
                 let sentence = text.sentence(index);
+                let mut free = 0;
                 let placed = logits.into_iter().filter_map(|l| {
-                    let range = tidy(sentence, &l.range)?;
+                    let range = tidy(sentence, &l.range, free)?;
+                    free = range.end;
                     Some((groups.place(&sentence[range.clone()]), range, l.sentiment))
                 });
                 let placed = placed.collect();

@@ -173,8 +173,11 @@ fn mentions(
     let found = found.ok_or_else(refuse)?;
     let mut all: Places = Vec::with_capacity(sentences.len());
     for (sentence, found) in ranges.iter().zip(found) {
+        let lists = segment::link_lists(&text[sentence.clone()]);
         let local = |r: &Range<usize>| r.start - sentence.start..r.end - sentence.start;
-        all.push(found.iter().map(|m| (m.party, local(&m.range))).collect());
+        let read = |r: &Range<usize>| !lists.iter().any(|l| l.start < r.end && r.start < l.end);
+        let local = found.iter().map(|m| (m.party, local(&m.range)));
+        all.push(local.filter(|(_, range)| read(range)).collect());
     }
     for mention in exact {
         if let Some((index, range)) = place(&ranges, &mention, ready_cut) {

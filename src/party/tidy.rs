@@ -12,10 +12,18 @@ const JOINTS: [&str; 17] = [
 /// Abbreviations that end a name together with their full stop.
 const STOPPED: [&str; 7] = ["Bros", "Co", "Corp", "Inc", "Jr", "Ltd", "Sr"];
 
+/// Small words that a surname begins with ("van der Zwaan", "de Blasio", "bin Salman"), and those that stand after them.
+/// "ten", "la" and "al" are more often other words of a sentence, so none begins with these.
+const PARTICLES: [&str; 13] = [
+    "bin", "de", "del", "della", "den", "der", "di", "dos", "du", "ibn", "ter", "van", "von",
+];
+const INNER_PARTICLES: [&str; 4] = ["al", "la", "le", "ten"];
+
 /// Trims a found name: marks around it, a possessive, a joint left dangling ("Department of"); takes in
-/// the full stop of "Inc." and "U.N."; `None` for what no reader would call a name: nothing but marks, or not a
-/// capital in a script that has them. `range` are bytes of `sentence`.
-pub fn tidy(sentence: &str, range: &Range<usize>) -> Option<Range<usize>> {
+/// the full stop of "Inc." and "U.N.", and the particles before a surname; `None` for what no reader would call a
+/// name: nothing but marks, or not a capital in a script that has them. `range` and `free`, from where on no other
+/// name stands, are bytes of `sentence`.
+pub fn tidy(sentence: &str, range: &Range<usize>, free: usize) -> Option<Range<usize>> {
     let found = &sentence[range.clone()];
     let mut name = found.trim_start_matches(|c: char| !c.is_alphanumeric() && !"@#(".contains(c));
     while let Some((first, rest)) = name.split_once(char::is_whitespace) {
@@ -46,7 +54,22 @@ pub fn tidy(sentence: &str, range: &Range<usize>) -> Option<Range<usize>> {
     if (STOPPED.contains(&last) || is_lettered(last)) && sentence[end..].starts_with('.') {
         end += 1;
     }
-    Some(start..end)
+    Some(with_particles(sentence, start, free)..end)
+}
+
+/// Where the particles before the name at `start` begin, or `start`.
+fn with_particles(sentence: &str, start: usize, free: usize) -> usize {
+    let (mut first, mut at) = (start, start);
+    while let Some(before) = sentence.get(free..at).and_then(|s| s.strip_suffix(' ')) {
+        let word = before.rsplit(char::is_whitespace).next().unwrap_or(before);
+        if PARTICLES.contains(&word) {
+            first = at - 1 - word.len();
+        } else if !INNER_PARTICLES.contains(&word) {
+            break;
+        }
+        at = at - 1 - word.len();
+    }
+    first
 }
 
 /// "U.N", whose last letter has its full stop too.
@@ -63,7 +86,7 @@ mod tests {
 
     fn check(sentence: &str, found: &str, expect: Option<&str>) {
         let start = sentence.find(found).unwrap();
-        let tidied = tidy(sentence, &(start..start + found.len()));
+        let tidied = tidy(sentence, &(start..start + found.len()), 0);
         assert_eq!(tidied.map(|r| &sentence[r]), expect, "{sentence}");
     }
 
@@ -109,6 +132,26 @@ mod tests {
         check("at the E.C.B.", "E.C.B", Some("E.C.B."));
         check("on Tarn.com.", "Tarn.com", Some("Tarn.com"));
         check("by Olsen, A.", "Olsen, A", Some("Olsen, A"));
+    }
+
+    #[test]
+    fn particles_belong_to_the_surname() {
+        check(
+            "lied to by van der Maar, a lawyer",
+            "Maar",
+            Some("van der Maar"),
+        );
+        check("that de Orso said", "Orso", Some("de Orso"));
+        check("as de la Torn said", "Torn", Some("de la Torn"));
+        check("bin Tarn's son", "Tarn's", Some("bin Tarn"));
+        check("of ten Republicans", "Republicans", Some("Republicans"));
+        check("viva la Norland", "Norland", Some("Norland"));
+        check("a van, Orland said", "Orland", Some("Orland"));
+        check("a caravan Orland sold", "Orland", Some("Orland"));
+        let taken = "told Alex van der Maar";
+        let free = taken.find(" der").unwrap();
+        assert_eq!(tidy(taken, &(18..22), free), Some(14..22));
+        assert_eq!(tidy(taken, &(18..22), 18), Some(18..22));
     }
 
     #[test]

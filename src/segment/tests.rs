@@ -216,3 +216,11 @@ proptest! {
         holds(&text);
     }
 }
+
+#[test]
+fn none_ends_in_a_list_of_links() {
+    check(
+        "Rep. Ada Quill Ada Jane QuillWho won? Nobody. The long night MORE (D-Tarn) left. ¦ She won. ¦ Who?",
+    );
+    check("Ada Quill Jr. Adam (Ada) Quill Jr.The Long Night. MORE left. ¦ He won.");
+}

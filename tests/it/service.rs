@@ -211,6 +211,41 @@ async fn request_spans_come_in_any_unit() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn named_parties_are_not_looked_for_in_lists_of_links() {
+    let running = serve().await;
+    let mut client = running.client().await;
+    let party = |name: &str| pb::Party {
+        id: name.into(),
+        name: name.into(),
+        ..pb::Party::default()
+    };
+    let items = vec![party("Oster"), party("Norland")];
+    let text = "Ada Oster Ada Jane OsterIs Oster done? Norland met Oster MORE (D-Tarn) left. Oster met Norland.";
+    let article = pb::Article {
+        parties: Some(pb::PartyList { items }),
+        ..article("a", text)
+    };
+    let (sentences, _) = ask(&mut client, request(article)).await.expect("an answer");
+    let found: Vec<Vec<(&str, i32)>> = sentences
+        .iter()
+        .map(|s| {
+            let all = s.parties.iter().flat_map(|p| &p.mentions);
+            all.map(|m| (&*m.text, m.span.expect("a span").byte_start))
+                .collect()
+        })
+        .collect();
+    let second = i32::try_from(text.find("Oster met").expect("there")).expect("small");
+    assert_eq!(
+        found,
+        [
+            vec![("Oster", 4)],
+            vec![("Oster", second), ("Norland", second + 10)]
+        ]
+    );
+    running.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn bad_requests_are_told_by_field() {
     let limits = Limits {
         text_bytes: 1000,

@@ -69,6 +69,42 @@ fn context(encoder: &Encoder, window: &Window, opening: &[u32], all: &[Tokens]) 
     }
 }
 
+/// What a scraper left behind a name is no token; the others stand where they stood.
+#[test]
+fn a_list_of_links_is_not_read() {
+    let shape = Shape {
+        window_tokens: 64,
+        context_sentences: 2,
+        headline_tokens: 8,
+    };
+    let encoder = encoder(shape);
+    let list = " Ada Jane OsterOvernight Energy: Norland met | The league met MORE";
+    let (before, behind) = ("Sen. Ada Oster", " (D-Tarn) met the league.");
+    let read = encoder
+        .tokenize(&[before, behind].concat())
+        .expect("tokens");
+    let found = encoder
+        .tokenize(&[before, list, behind].concat())
+        .expect("tokens");
+    assert!(found.ids.len() > 8);
+    assert_eq!(found.ids, read.ids);
+    assert_eq!(found.cases, read.cases);
+    assert_eq!(found.words, read.words);
+    let moved = |at: usize| {
+        if at > before.len() {
+            at - list.len()
+        } else {
+            at
+        }
+    };
+    let places: Vec<_> = found
+        .ranges
+        .iter()
+        .map(|r| moved(r.start)..moved(r.end))
+        .collect();
+    assert_eq!(places, read.ranges);
+}
+
 proptest! {
     #[test]
     fn every_sentence_is_answered_once_within_the_budget(

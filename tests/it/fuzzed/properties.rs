@@ -159,6 +159,7 @@ pub fn parties(bytes: &[u8]) {
     let mut groups = Groups::new();
     for (mentions, sentence) in mentions.iter().zip(&ranges) {
         let mut last = sentence.start..sentence.start;
+        let mut free = 0;
         for mention in mentions {
             let Range { start, end } = mention.range;
             assert!(mention.party < names.len() && sentence.contains(&start));
@@ -168,9 +169,10 @@ pub fn parties(bytes: &[u8]) {
             last = mention.range.clone();
             let inside = start - sentence.start..end - sentence.start;
             let whole = &text[sentence.clone()];
-            if let Some(name) = tidy(whole, &inside) {
+            if let Some(name) = tidy(whole, &inside, free) {
                 assert!(!whole[name.clone()].trim().is_empty());
-                assert!(name.start >= inside.start && name.end <= inside.end + 1);
+                assert!(name.start >= inside.start.min(free) && name.end <= inside.end + 1);
+                free = name.end;
             }
             placed(&mut groups, &text[mention.range.clone()]);
         }
