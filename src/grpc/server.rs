@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
+use tokio::sync::{Mutex, watch};
 use tokio::task::JoinSet;
 use tonic::transport::Server;
 use tonic_health::ServingStatus;
@@ -181,6 +181,7 @@ pub async fn serve_service(
         reporter,
         service: service.clone(),
         open_inference: config.open_inference,
+        closed: Arc::default(),
     };
     health.report(false).await;
     let classifier_service = ClassifierServiceServer::new(service.clone())
@@ -248,9 +249,8 @@ pub async fn serve_service(
         });
     let drain = async {
         shutdown.await;
-        // The watch ends first, so that it does not say SERVING again.
         let _ = stopping.send(true);
-        health.report(false).await;
+        health.close().await;
         if !config.drain_wait.is_zero() {
             tracing::info!(
                 seconds = config.drain_wait.as_secs_f32(),
@@ -372,10 +372,26 @@ struct Health {
     reporter: HealthReporter,
     service: Service,
     open_inference: bool,
+    closed: Arc<Mutex<bool>>,
 }
 
 impl Health {
+    /// Says whether the server serves; nothing, once it is to stop.
     async fn report(&self, serving: bool) {
+        let closed = self.closed.lock().await;
+        if !*closed {
+            self.tell(serving).await;
+        }
+    }
+
+    /// Says that it does not, whatever is reported from now on: a report that is under way is waited for.
+    async fn close(&self) {
+        let mut closed = self.closed.lock().await;
+        *closed = true;
+        self.tell(false).await;
+    }
+
+    async fn tell(&self, serving: bool) {
         self.service.set_serving(serving);
         let status = match serving {
             true => ServingStatus::Serving,

@@ -4,13 +4,29 @@ use std::time::{Duration, Instant};
 
 use copydesk::grpc::server;
 use tokio_stream::StreamExt;
-use tonic::Code;
-use tonic_health::pb::HealthCheckRequest;
+use tonic::{Code, Streaming};
 use tonic_health::pb::health_check_response::ServingStatus;
 use tonic_health::pb::health_client::HealthClient;
+use tonic_health::pb::{HealthCheckRequest, HealthCheckResponse};
 
 use super::{Stand, corpus, one_worker};
 use crate::service::{article, ask, details, request};
+
+/// Reads until a status comes, not for ever.
+async fn until(watch: &mut Streaming<HealthCheckResponse>, status: ServingStatus) {
+    let read = async {
+        while watch
+            .message()
+            .await
+            .expect("a status")
+            .expect("a status")
+            .status()
+            != status
+        {}
+    };
+    let limit = Duration::from_secs(60);
+    tokio::time::timeout(limit, read).await.expect("in time");
+}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn health_goes_first_and_calls_are_taken_until_the_wait_is_over() {
@@ -27,6 +43,8 @@ async fn health_goes_first_and_calls_are_taken_until_the_wait_is_over() {
         service: server::SERVICE.to_owned(),
     };
     let mut watch = health.watch(asked).await.expect("a watch").into_inner();
+    // The warm-up is answered a moment before health says so.
+    until(&mut watch, ServingStatus::Serving).await;
     // A corpus that is answered and waits for more.
     let articles =
         tokio_stream::once(corpus(article("a", "Short."))).chain(tokio_stream::pending());
@@ -40,17 +58,7 @@ async fn health_goes_first_and_calls_are_taken_until_the_wait_is_over() {
     }
     let start = Instant::now();
     let stopping = tokio::spawn(stand.running.stop());
-    loop {
-        let status = watch
-            .message()
-            .await
-            .expect("a status")
-            .expect("a status")
-            .status();
-        if status == ServingStatus::NotServing {
-            break;
-        }
-    }
+    until(&mut watch, ServingStatus::NotServing).await;
     assert!(
         start.elapsed() < Duration::from_secs(1),
         "health goes first"
