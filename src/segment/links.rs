@@ -27,7 +27,7 @@ pub(crate) fn link_lists(text: &str) -> Vec<Range<usize>> {
                 low += 1;
             }
             let line = text[low..at].rfind(is_line_break);
-            // A break has three bytes at most; where words begin, any of them is white space.
+            // The break is white space itself, so words begin behind it.
             low += line.unwrap_or(0);
             found.extend(start(text, low..at).map(|start| start..end));
         }
