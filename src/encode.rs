@@ -248,18 +248,13 @@ impl Encoder {
             .encode(text, false)
             .map_err(|e| TokenizerError::Failed(e.to_string()))?;
         let lists = link_lists(text);
-        let inside = |start, end| lists.iter().any(|l| l.start <= start && end <= l.end);
-        let kept: Vec<usize> = (0..encoding.len())
-            .filter(|&i| {
-                let (start, end) = encoding.get_offsets()[i];
-                !inside(start, end)
-            })
-            .collect();
-        let ranges: Vec<Range<usize>> = kept
-            .iter()
-            .map(|&i| encoding.get_offsets()[i])
-            .map(|(start, end)| start..end)
-            .collect();
+        let place = |i: usize| {
+            let (start, end) = encoding.get_offsets()[i];
+            start..end
+        };
+        let inside = |r: Range<usize>| lists.iter().any(|l| l.start <= r.start && r.end <= l.end);
+        let kept: Vec<usize> = (0..encoding.len()).filter(|&i| !inside(place(i))).collect();
+        let ranges: Vec<Range<usize>> = kept.iter().map(|&i| place(i)).collect();
         let of = encoding.get_word_ids();
         let words: Vec<usize> = (0..kept.len())
             .filter(|&i| i == 0 || of[kept[i]] != of[kept[i - 1]])

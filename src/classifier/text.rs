@@ -175,9 +175,9 @@ fn mentions(
     for (sentence, found) in ranges.iter().zip(found) {
         let lists = segment::link_lists(&text[sentence.clone()]);
         let local = |r: &Range<usize>| r.start - sentence.start..r.end - sentence.start;
-        let read = |r: &Range<usize>| !lists.iter().any(|l| l.start < r.end && r.start < l.end);
-        let local = found.iter().map(|m| (m.party, local(&m.range)));
-        all.push(local.filter(|(_, range)| read(range)).collect());
+        let listed = |r: &Range<usize>| lists.iter().any(|l| l.start < r.end && r.start < l.end);
+        let places = found.iter().map(|m| (m.party, local(&m.range)));
+        all.push(places.filter(|(_, range)| !listed(range)).collect());
     }
     for mention in exact {
         if let Some((index, range)) = place(&ranges, &mention, ready_cut) {
